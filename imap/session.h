@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef IMAP_SESSION_H
+#define IMAP_SESSION_H
+/* One session of one user: its stream, its mailbox, its command. The process
+ * has no other; it may wait for its client in the middle of a command. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "lib/arena.h"
+#include "lib/buf.h"
+#include "lib/fence.h"
+#include "lib/imap-parser.h"
+#include "lib/loop.h"
+#include "lib/seal.h"
+#include "lib/settings.h"
+#include "lib/stream.h"
+#include "imap/mailbox.h"
+#include "imap/view.h"
+#include "state/state.h"
+#include "state/ticket.h"
+
+struct holder_link;
+
+/* Keepalives that were prepared for a sleep, and what is left of them. They are spent once made. */
+struct keepalives {
+	uint64_t base;			/* bytes written when they were made */
+	uint16_t len[KEEPALIVES_MAX];
+	uint32_t count;			/* 0: none */
+	uint8_t bytes[KEEPALIVES_MAX * KEEPALIVE_MAX_BYTES];
+	uint32_t total;			/* sum of len */
+};
+
+struct session {
+	const struct settings *set;
+	struct loop *loop;
+	struct loop_io client_io;
+	struct stream *stream;
+	struct imap_parser *parser;
+	struct arena *arena;		/* dies with each command */
+
+	/* who */
+	struct ticket ticket;
+	uint8_t ticket_packed[TICKET_MAX_BYTES];
+	size_t ticket_len;
+	struct seal_key key;		/* K_s */
+	char *mail_dir, *index_dir;
+	char *remote_ip, *local_ip;
+	uint16_t remote_port, local_port;
+	uint64_t login_time;		/* unix seconds */
+	uint64_t commands, sleeps;
+
+	/* mail */
+	struct mail_store *store;	/* NULL until first used: session_store() */
+	struct mailbox *box;		/* NULL: nothing selected */
+	struct view view;
+	bool readonly;
+	uint32_t enabled;		/* enum state_enabled */
+
+	/* IDLE (RFC 2177) */
+	char *idle_tag;			/* NULL: not in IDLE */
+	bool idle_skip_line;		/* garbage was answered; drop until LF */
+
+	/* the holder */
+	struct holder_link *holder;
+	struct keepalives ka;
+	struct loop_timer sleep_timer, keepalive_timer, retry_timer;
+	uint64_t last_activity_ms;
+	bool changed;			/* a CHANGED came since the last comparison */
+	bool sleep_wanted;		/* operator asked */
+
+	/* ending */
+	bool logout;			/* the tagged OK of LOGOUT is written: end */
+	bool dead;			/* the stream failed or the client left */
+	const char *end_reason;		/* for the log line */
+};
+
+/* The mail store, opened when first needed. 0 or mailbox error. */
+int session_store(struct session *s, struct mail_store **store_r);
+/* Ends the session after what is written now: `* BYE text`. reason is for the log. */
+void session_bye(struct session *s, const char *code, const char *text, const char *reason);
+/* Closes the selected mailbox, if any (no expunge); with QRESYNC on, tells `* OK [CLOSED]` if tell_closed (RFC 7162 3.2.11). */
+void session_unselect(struct session *s, bool tell_closed);
+/* The text after CAPABILITY, for the session as it is. */
+const char *session_capabilities(const struct session *s);
+bool session_condstore(const struct session *s);	/* CONDSTORE or QRESYNC enabled */
+/* Turn CONDSTORE on by an enabling command (RFC 7162 3.1): writes HIGHESTMODSEQ when a mailbox is selected. */
+void session_enable_condstore(struct session *s);
+/* Handles what is in the input buffer. */
+void session_input(struct session *s);
+/* Until the session ends. Returns when the process should exit. */
+void session_run(struct session *s);
+void session_start_timers(struct session *s);
+
+/* ---- hibernate.c ---- */
+/* Why it may not sleep now; NULL if it may. */
+const char *hibernate_refusal(struct session *s);
+/* Steps 1-6 of doc/handover.md. Does not return when the session sleeps (the process exits).
+ * Returns why not otherwise, and the session goes on. */
+const char *hibernate_try(struct session *s);
+/* ---- wake.c ---- */
+/* Steps 10 and 11: rebuild from the unsealed state. 0; -errno; or a mailbox error: *bye_r is then the reason for the client. */
+int wake_restore(struct session *s, struct session_state *st, const char **bye_r);
+#endif
