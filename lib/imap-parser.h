@@ -63,7 +63,13 @@ const struct imap_command *imap_parser_command(const struct imap_parser *p);
 /* The tag as far as known ("" if none or not valid), also on BAD. */
 const char *imap_parser_tag(const struct imap_parser *p);
 const char *imap_parser_reason(const struct imap_parser *p);
-/* After IMAP_PARSE_STREAM. */
+/* After IMAP_PARSE_STREAM: the literal, wherever it stands: args[count - 1], or
+ * in APPEND ... UTF8 (~{n} (RFC 6855) inside the list there. Arguments add up:
+ * with MULTIAPPEND those of the messages before are still in args. To refuse
+ * it: if needs_continue, answer NO or BAD instead of "+" and imap_parser_reset()
+ * (the client sends nothing more of the command); else pass over the size
+ * bytes, stream_done(), and answer when the command is complete. */
+const struct imap_arg *imap_parser_stream(const struct imap_parser *p);
 bool imap_parser_needs_continue(const struct imap_parser *p);
 void imap_parser_stream_done(struct imap_parser *p);
 /* Is it between two commands, with nothing kept? (may the session sleep?) */
@@ -79,6 +85,8 @@ void imap_parser_reset(struct imap_parser *p);
 bool imap_arg_is_atom(const struct imap_arg *a, const char *upper);	/* case-insensitive; not a string */
 /* astring: atom (with ']') or string. NULL if it is something else or holds NUL. */
 const char *imap_arg_astring(const struct imap_arg *a);
+/* list-mailbox, a pattern of LIST: as astring, with "*" and "%". */
+const char *imap_arg_list_mailbox(const struct imap_arg *a);
 /* number / number64: digits only, no overflow. */
 bool imap_arg_u32(const struct imap_arg *a, uint32_t *v_r);
 bool imap_arg_u64(const struct imap_arg *a, uint64_t *v_r);
