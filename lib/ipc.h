@@ -12,6 +12,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Items of a message, nested ones included: unpacked, each takes 24 bytes. */
+#define IPC_ITEMS_MAX	16384
+
 /* ---- sending ---- */
 struct ipc_out;	/* opaque; heap */
 struct ipc_out *ipc_out_create(uint32_t type);	/* NULL: no memory */
@@ -30,7 +33,7 @@ void ipc_out_fd(struct ipc_out *out, int fd);
 int ipc_send(int sock, struct ipc_out *out);
 /* Sends and destroys, success or not. */
 int ipc_send_free(int sock, struct ipc_out **out);
-/* The packed bytes, for storing or for tests. */
+/* The packed bytes, for storing or for tests. NULL if it could not be sent. */
 const void *ipc_out_data(const struct ipc_out *out, size_t *len_r);
 
 /* ---- receiving ---- */
@@ -39,6 +42,9 @@ struct ipc_cred { pid_t pid; uid_t uid; gid_t gid; };	/* SCM_CREDENTIALS */
 /* 0 with *in_r; -EAGAIN; -EPIPE at the end of the connection (EOF);
  * -EBADMSG: malformed or truncated, its descriptors are closed already. */
 int ipc_recv(int sock, struct ipc_in **in_r);
+/* The same from bytes in memory: no descriptors, no credentials. 0, -EBADMSG,
+ * -ENOMEM. */
+int ipc_in_decode(const void *data, size_t len, struct ipc_in **in_r);
 void ipc_in_destroy(struct ipc_in **in);	/* closes descriptors not taken */
 uint32_t ipc_in_type(const struct ipc_in *in);
 /* Fields in order; wrong kind or missing sets bad and returns 0 / "". Views
@@ -76,7 +82,9 @@ int ipc_pair(int fds_r[2]);
 int ipc_listen(const char *path, mode_t mode, int backlog, int *fd_r);
 /* accept4() with the flags and buffers above. -EAGAIN when there is none. */
 int ipc_accept(int listen_fd, int *fd_r);
+/* -EAGAIN: the listener's queue is full; -ECONNREFUSED, -ENOENT: nobody listens. */
 int ipc_connect(const char *path, int *fd_r);
+/* On the receiving end (of a listener: for what it accepts, after accepting). */
 int ipc_set_passcred(int sock);
 /* SO_PEERCRED of an accepted or connected (not socketpair) socket. */
 int ipc_peer_cred(int sock, struct ipc_cred *cred_r);
