@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* One event, one line, one write(): lines of several processes on one
  * descriptor do not mix. A line has a bound; what is longer is cut and says
- * so. Nothing allocates after log_open(). */
+ * so. Nothing allocates after log_open().
+ *
+ * Not syslog(3): when its socket fails it opens a new one, which a sandbox
+ * answers with death, and when the daemon hangs, it hangs too. A line that the
+ * daemon does not take at once is lost. */
 #include "lib/log.h"
 
 #include <errno.h>
@@ -9,6 +13,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +29,32 @@
 static const char *log_program = "dormouse";
 static enum log_sink log_sink = LOG_TO_STDERR;
 static enum log_level log_least = LOG_L_INFO;
+static const char *log_syslog_path = "/dev/log";
+static int log_syslog_fd = -1;
+
+void log_set_syslog_path(const char *path)
+{
+	log_syslog_path = path;
+}
+
+/* Before chroot: the connection stays, the path does not. */
+static int log_syslog_connect(void)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (strlen(log_syslog_path) >= sizeof(sun.sun_path))
+		return -1;
+	memcpy(sun.sun_path, log_syslog_path, strlen(log_syslog_path) + 1);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
 
 void log_open(const char *program, enum log_sink sink, enum log_level least)
 {
@@ -30,9 +62,12 @@ void log_open(const char *program, enum log_sink sink, enum log_level least)
 	log_sink = sink;
 	log_least = least;
 	tzset();
-	/* LOG_NDELAY: after chroot there is no /dev/log to connect to. */
-	if (sink == LOG_TO_SYSLOG)
-		openlog(program, LOG_PID | LOG_NDELAY, LOG_MAIL);
+	if (log_syslog_fd >= 0)
+		close(log_syslog_fd);
+	log_syslog_fd = sink == LOG_TO_SYSLOG ? log_syslog_connect() : -1;
+	/* Better a line in the wrong place than none. */
+	if (log_syslog_fd < 0)
+		log_sink = LOG_TO_STDERR;
 }
 
 void log_set_level(enum log_level least)
@@ -78,10 +113,27 @@ static size_t log_prefix(char *line, size_t size)
 				    now.tv_nsec / 1000000, log_program));
 }
 
-static void log_put(const char *line, size_t len)
+/* RFC 3164 section 4.1, as daemons expect it on a local socket: local time,
+ * no host name. */
+static size_t log_prefix_syslog(char *line, size_t size, enum log_level level)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	char when[32];
+	int n;
+
+	localtime_r(&now, &tm);
+	strftime(when, sizeof(when), "%b %e %H:%M:%S", &tm);
+	n = snprintf(line, size, "<%d>%s %s[%ld]: ",
+		     LOG_MAIL | log_priority(level), when, log_program,
+		     (long)getpid());
+	return log_advance(0, size, n);
+}
+
+static void log_put(int fd, const char *line, size_t len)
 {
 	while (len > 0) {
-		ssize_t n = write(STDERR_FILENO, line, len);
+		ssize_t n = write(fd, line, len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -111,7 +163,8 @@ static void log_vwrite(enum log_level level, const char *event,
 	const size_t size = sizeof(line) - sizeof(LOG_CUT);
 	size_t start, at;
 
-	start = log_sink == LOG_TO_STDERR ? log_prefix(line, size) : 0;
+	start = log_sink == LOG_TO_SYSLOG ? log_prefix_syslog(line, size, level)
+					  : log_prefix(line, size);
 	at = log_advance(start, size,
 			 snprintf(line + start, size - start, "%s ", event));
 	at = log_advance(at, size, vsnprintf(line + at, size - at, fmt, ap));
@@ -122,13 +175,12 @@ static void log_vwrite(enum log_level level, const char *event,
 	while (at > start && line[at - 1] == ' ')
 		at--;
 	log_flatten(line + start, at - start);
-	line[at] = '\0';
 	if (log_sink == LOG_TO_SYSLOG) {
-		syslog(log_priority(level), "%s", line);
+		log_put(log_syslog_fd, line, at);
 		return;
 	}
 	line[at++] = '\n';
-	log_put(line, at);
+	log_put(STDERR_FILENO, line, at);
 }
 
 void log_write(enum log_level level, const char *event, const char *fmt, ...)
@@ -210,7 +262,7 @@ const char *log_str(const char *s)
 
 static void log_crash_text(const char *text)
 {
-	log_put(text, strlen(text));
+	log_put(STDERR_FILENO, text, strlen(text));
 }
 
 static void log_crash(int signo)

@@ -16,6 +16,8 @@ enum log_sink { LOG_TO_STDERR, LOG_TO_SYSLOG };
 /* Call before chroot and sandbox: opens the syslog socket and loads the time
  * zone. program must outlive the process's logging. */
 void log_open(const char *program, enum log_sink sink, enum log_level least);
+/* For tests, before log_open(): instead of /dev/log. */
+void log_set_syslog_path(const char *path);
 void log_set_level(enum log_level least);
 bool log_enabled(enum log_level level);
 /* Keeps errno. event is the word after the program's name. */

@@ -51,6 +51,12 @@ long stream_fill_wait(struct stream *s);
  * stream_write() above the high-water mark, stream_drain() and
  * stream_fill_wait() wait this long for progress. */
 void stream_set_wait(struct stream *s, uint64_t wait_ms);
+/* Bytes that must go out before any other byte, but only when there is one:
+ * keepalives that were prepared and are spent (doc/handover.md, 11). They are
+ * copied in front of the output at the first stream_write(). 0 or -errno. */
+int stream_set_prelude(struct stream *s, const void *data, size_t len);
+/* Bytes of it not taken up yet; 0: none, or output was written since. */
+size_t stream_prelude_left(const struct stream *s);
 size_t stream_pending(const struct stream *s);	/* bytes gathered, not written */
 int stream_error(const struct stream *s);	/* 0, or the -errno that stuck */
 uint64_t stream_bytes_in(const struct stream *s);

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* One table says what a setting is called, where it lies and what it is by
+ * default; packing, unpacking and freeing walk it. A message holds the fields
+ * in the table's order inside an array of its length, so that a sender with
+ * another table is refused instead of misread. */
+#include "lib/settings.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/ipc.h"
+
+enum setting_kind { SETTING_STR, SETTING_U64, SETTING_U32, SETTING_BOOL };
+
+struct setting {
+	enum setting_kind kind;
+	size_t offset;
+	const char *text;	/* the default of a string */
+	uint64_t number;	/* the default of all others */
+};
+#define STR(field, def)	{ SETTING_STR, offsetof(struct settings, field), def, 0 }
+#define U64(field, def)	{ SETTING_U64, offsetof(struct settings, field), NULL, def }
+#define U32(field, def)	{ SETTING_U32, offsetof(struct settings, field), NULL, def }
+#define BOOL(field, def) { SETTING_BOOL, offsetof(struct settings, field), NULL, def }
+#define SECONDS		((uint64_t)1000)
+#define MINUTES		(60 * SECONDS)
+
+static const struct setting settings_table[] = {
+	STR(base_dir, "/run/dormouse"),
+	STR(mail, "~/Maildir"),
+	STR(index_dir, ""),
+	STR(user, "dormouse"),
+	STR(login_user, "dormouse-login"),
+	STR(auth_user, "dormouse-auth"),
+	STR(log, "stderr"),
+	STR(log_level, "info"),
+	STR(passwd_file, ""),
+	STR(static_password, ""),
+	STR(static_home, ""),
+	U64(hibernate_after_ms, 30 * SECONDS),
+	BOOL(hibernate, true),
+	U64(keepalive_interval_ms, 2 * MINUTES),
+	U32(keepalives_ahead, 2),
+	U64(login_timeout_ms, 60 * SECONDS),
+	U64(poll_interval_ms, 30 * SECONDS),
+	U64(client_timeout_ms, 5 * MINUTES),
+	U64(stop_timeout_ms, 10 * SECONDS),
+	U32(spares, 2),
+	U32(max_processes, 256),
+	U32(max_sleepers, 0),
+	U32(login_processes, 2),
+	U32(login_max_clients, 1000),
+	U32(max_user_sessions, 0),
+	U32(zygote_max_forks, 1000),
+	BOOL(user_mode, false),
+};
+#define SETTINGS_COUNT	(sizeof(settings_table) / sizeof(settings_table[0]))
+
+static void *setting_at(const struct setting *t, struct settings *s)
+{
+	return (char *)s + t->offset;
+}
+
+static const void *setting_in(const struct setting *t, const struct settings *s)
+{
+	return (const char *)s + t->offset;
+}
+
+/* For strings text, for all else number. 0 or -ENOMEM. */
+static int setting_store(const struct setting *t, struct settings *s,
+			 const char *text, uint64_t number)
+{
+	void *at = setting_at(t, s);
+	char *copy;
+
+	switch (t->kind) {
+	case SETTING_STR:
+		copy = strdup(text);
+		if (!copy)
+			return -ENOMEM;
+		free(*(char **)at);
+		*(char **)at = copy;
+		break;
+	case SETTING_U64:
+		*(uint64_t *)at = number;
+		break;
+	case SETTING_U32:
+		*(uint32_t *)at = (uint32_t)number;
+		break;
+	case SETTING_BOOL:
+		*(bool *)at = number != 0;
+		break;
+	}
+	return 0;
+}
+
+int settings_init(struct settings *s)
+{
+	int ret = 0;
+
+	*s = (struct settings){ 0 };
+	for (size_t i = 0; i < SETTINGS_COUNT && ret == 0; i++)
+		ret = setting_store(&settings_table[i], s, settings_table[i].text,
+				    settings_table[i].number);
+	if (ret < 0)
+		settings_deinit(s);
+	return ret;
+}
+
+void settings_deinit(struct settings *s)
+{
+	/* static_password is in plain text. */
+	if (s->static_password)
+		explicit_bzero(s->static_password, strlen(s->static_password));
+	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+		if (settings_table[i].kind == SETTING_STR)
+			free(*(char **)setting_at(&settings_table[i], s));
+	}
+	*s = (struct settings){ 0 };
+}
+
+static void setting_pack(const struct setting *t, const struct settings *s,
+			 struct ipc_out *out)
+{
+	const void *at = setting_in(t, s);
+
+	switch (t->kind) {
+	case SETTING_STR:
+		ipc_out_str(out, *(char *const *)at);
+		break;
+	case SETTING_U64:
+		ipc_out_u64(out, *(const uint64_t *)at);
+		break;
+	case SETTING_U32:
+		ipc_out_u64(out, *(const uint32_t *)at);
+		break;
+	case SETTING_BOOL:
+		ipc_out_bool(out, *(const bool *)at);
+		break;
+	}
+}
+
+void settings_pack(const struct settings *s, struct ipc_out *out)
+{
+	ipc_out_array(out, SETTINGS_COUNT);
+	for (size_t i = 0; i < SETTINGS_COUNT; i++)
+		setting_pack(&settings_table[i], s, out);
+}
+
+static int setting_unpack(const struct setting *t, struct settings *s,
+			  struct ipc_in *in)
+{
+	switch (t->kind) {
+	case SETTING_STR:	return setting_store(t, s, ipc_in_str(in), 0);
+	case SETTING_U64:	return setting_store(t, s, NULL, ipc_in_u64(in));
+	case SETTING_U32:	return setting_store(t, s, NULL, ipc_in_u32(in));
+	case SETTING_BOOL:	return setting_store(t, s, NULL, ipc_in_bool(in));
+	}
+	return -EINVAL;
+}
+
+int settings_unpack(struct settings *s, struct ipc_in *in)
+{
+	int ret = 0;
+
+	*s = (struct settings){ 0 };
+	if (ipc_in_array(in) != SETTINGS_COUNT)
+		return -EBADMSG;
+	for (size_t i = 0; i < SETTINGS_COUNT && ret == 0; i++)
+		ret = setting_unpack(&settings_table[i], s, in);
+	if (ret == 0 && ipc_in_bad(in))
+		ret = -EBADMSG;
+	if (ret < 0)
+		settings_deinit(s);
+	return ret;
+}
