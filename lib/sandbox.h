@@ -16,6 +16,9 @@ int sandbox_basics(void);
  * are that user already and not root. keep_caps: capability numbers (linux/capability.h) that stay, made
  * permitted+effective only (bounding set dropped). */
 int sandbox_become(uid_t uid, gid_t gid, const int *keep_caps, size_t n_caps);
+/* The bounding set alone, as root: 40 calls that sandbox_become() then does not
+ * repeat. For a spare, while it waits. */
+int sandbox_drop_bounding(void);
 /* chroot to a fresh empty directory (a deleted one: mkdtemp under dir, chroot, rmdir from
  * outside is done by name before chroot via its descriptor). Needs root; no-op returning 0 without it. */
 int sandbox_chroot_empty(const char *dir);
@@ -39,4 +42,9 @@ enum sandbox_profile {
  * clone/fork/execve/ptrace/io_uring/open_by_handle_at never. With sanitizers
  * built in, the profile adds what they need. 0 or -errno. */
 int sandbox_seccomp(enum sandbox_profile profile);
+/* The exit status after a refused system call: 128 + SIGSYS. */
+#define SANDBOX_EXIT_REFUSED	159
+/* Compiles a filter ahead, so that children forked later only load it (the
+ * zygote, for SANDBOX_IMAP). 0 or -errno. */
+int sandbox_seccomp_prepare(enum sandbox_profile profile);
 #endif
