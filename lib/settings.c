@@ -68,20 +68,26 @@ static const void *setting_in(const struct setting *t, const struct settings *s)
 	return (const char *)s + t->offset;
 }
 
-/* For strings text, for all else number. 0 or -ENOMEM. */
-static int setting_store(const struct setting *t, struct settings *s,
-			 const char *text, uint64_t number)
+/* 0 or -ENOMEM. */
+static int setting_store_text(const struct setting *t, struct settings *s,
+			      const char *text)
+{
+	char **at = setting_at(t, s), *copy = strdup(text);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*at);
+	*at = copy;
+	return 0;
+}
+
+static void setting_store_number(const struct setting *t, struct settings *s,
+				 uint64_t number)
 {
 	void *at = setting_at(t, s);
-	char *copy;
 
 	switch (t->kind) {
 	case SETTING_STR:
-		copy = strdup(text);
-		if (!copy)
-			return -ENOMEM;
-		free(*(char **)at);
-		*(char **)at = copy;
 		break;
 	case SETTING_U64:
 		*(uint64_t *)at = number;
@@ -93,7 +99,6 @@ static int setting_store(const struct setting *t, struct settings *s,
 		*(bool *)at = number != 0;
 		break;
 	}
-	return 0;
 }
 
 int settings_init(struct settings *s)
@@ -101,9 +106,14 @@ int settings_init(struct settings *s)
 	int ret = 0;
 
 	*s = (struct settings){ 0 };
-	for (size_t i = 0; i < SETTINGS_COUNT && ret == 0; i++)
-		ret = setting_store(&settings_table[i], s, settings_table[i].text,
-				    settings_table[i].number);
+	for (size_t i = 0; i < SETTINGS_COUNT && ret == 0; i++) {
+		const struct setting *t = &settings_table[i];
+
+		if (t->text)
+			ret = setting_store_text(t, s, t->text);
+		else
+			setting_store_number(t, s, t->number);
+	}
 	if (ret < 0)
 		settings_deinit(s);
 	return ret;
@@ -153,10 +163,17 @@ static int setting_unpack(const struct setting *t, struct settings *s,
 			  struct ipc_in *in)
 {
 	switch (t->kind) {
-	case SETTING_STR:	return setting_store(t, s, ipc_in_str(in), 0);
-	case SETTING_U64:	return setting_store(t, s, NULL, ipc_in_u64(in));
-	case SETTING_U32:	return setting_store(t, s, NULL, ipc_in_u32(in));
-	case SETTING_BOOL:	return setting_store(t, s, NULL, ipc_in_bool(in));
+	case SETTING_STR:
+		return setting_store_text(t, s, ipc_in_str(in));
+	case SETTING_U64:
+		setting_store_number(t, s, ipc_in_u64(in));
+		return 0;
+	case SETTING_U32:
+		setting_store_number(t, s, ipc_in_u32(in));
+		return 0;
+	case SETTING_BOOL:
+		setting_store_number(t, s, ipc_in_bool(in));
+		return 0;
 	}
 	return -EINVAL;
 }

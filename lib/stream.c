@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -150,7 +152,7 @@ static const struct stream_layer_ops socket_ops = {
 struct stream *stream_create(int fd, size_t input_max)
 {
 	struct stream *s = calloc(1, sizeof(*s));
-	int flags;
+	int flags, on = 1;
 
 	if (!s)
 		return NULL;
@@ -167,6 +169,10 @@ struct stream *stream_create(int fd, size_t input_max)
 	else if (!(flags & O_NONBLOCK) &&
 		 fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		s->error = -errno;
+	/* We gather ourselves: what is flushed is to leave at once, not after
+	 * the acknowledgement of what was flushed before. No matter if it is
+	 * no TCP socket. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	return s;
 }
 

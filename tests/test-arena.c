@@ -92,6 +92,7 @@ static void test_arena_copies(void)
 
 static void test_arena_ends_the_process_when_memory_is_out(void)
 {
+	struct arena *a = arena_create();
 	int status;
 	pid_t pid;
 
@@ -100,11 +101,12 @@ static void test_arena_ends_the_process_when_memory_is_out(void)
 	require(pid >= 0);
 	if (pid == 0) {
 		close(STDERR_FILENO);
-		arena_alloc(arena_create(), SIZE_MAX - 5);
+		arena_alloc(a, SIZE_MAX - 5);
 		_exit(0);
 	}
 	check(waitpid(pid, &status, 0) == pid);
 	check(WIFEXITED(status) && WEXITSTATUS(status) == EX_OSERR);
+	arena_destroy(&a);
 }
 
 int main(void)
