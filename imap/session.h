@@ -72,6 +72,7 @@ struct session {
 	bool logout;			/* the tagged OK of LOGOUT is written: end */
 	bool dead;			/* the stream failed or the client left */
 	const char *end_reason;		/* for the log line */
+	char *view_file;		/* of the last sleep, in the index directory; NULL none */
 };
 
 /* The mail store, opened when first needed. 0 or mailbox error. */
@@ -89,6 +90,8 @@ void session_enable_condstore(struct session *s);
 void session_input(struct session *s);
 /* Until the session ends. Returns when the process should exit. */
 void session_run(struct session *s);
+/* Has the loop watch the client. 0 or -errno. */
+int session_listen(struct session *s);
 void session_start_timers(struct session *s);
 
 /* ---- hibernate.c ---- */
@@ -97,7 +100,23 @@ const char *hibernate_refusal(struct session *s);
 /* Steps 1-6 of doc/handover.md. Does not return when the session sleeps (the process exits).
  * Returns why not otherwise, and the session goes on. */
 const char *hibernate_try(struct session *s);
+/* Unlinks this session's view files (imap/view-file.h), but the one of its newest sleep. */
+void hibernate_forget_views(struct session *s);
+/* Keepalives were made: what of them is not written yet goes before the next
+ * byte of output. counts: the fence as of now. */
+void keepalives_arm(struct session *s);
+
 /* ---- wake.c ---- */
-/* Steps 10 and 11: rebuild from the unsealed state. 0; -errno; or a mailbox error: *bye_r is then the reason for the client. */
+/* Step 10: rebuild from the unsealed state, features first, mailbox second.
+ * 0; -errno (try again later); or a mailbox error or WAKE_E_*: *bye_r is then
+ * the reason for the client, in plain words. */
+enum wake_error {
+	WAKE_E_VIEW_LOST = 100,		/* the view file is gone or not ours */
+	WAKE_E_STATE,			/* the state contradicts the message or the ticket */
+};
 int wake_restore(struct session *s, struct session_state *st, const char **bye_r);
+
+/* ---- main.c's parts ---- */
+/* A session on fd (taken over on success), user's rights in force. NULL: out of memory. */
+struct session *session_create(const struct settings *set, int fd);
 #endif

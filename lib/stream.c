@@ -34,6 +34,8 @@
 /* Reads start small and grow for clients that send much. */
 #define STREAM_READ_MIN_BYTES	1024
 #define STREAM_READ_MAX_BYTES	(64 * 1024)
+/* KEEPALIVES_MAX of them under TLS. */
+#define STREAM_PRELUDE_MAX_BYTES (8 * 1024)
 /* An empty queue larger than this gives its memory back. */
 #define STREAM_KEEP_BYTES	(8 * 1024)
 
@@ -53,6 +55,7 @@ struct stream {
 	size_t in_max;
 	size_t read_size;
 	uint64_t bytes_in, bytes_out;
+	struct stream_queue prelude;
 };
 
 /* ---- queues ---- */
@@ -111,9 +114,8 @@ static long socket_read(struct stream_layer *l, void *data, size_t size)
 }
 
 /* sendmsg() for MSG_NOSIGNAL: a client that is gone is an error, no signal. */
-static long socket_write(struct stream_layer *l, const void *data, size_t len)
+static long socket_send(struct stream *s, const void *data, size_t len)
 {
-	struct stream *s = container_of(l, struct stream, socket);
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
@@ -122,6 +124,22 @@ static long socket_write(struct stream_layer *l, const void *data, size_t len)
 		n = sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
+}
+
+/* The prelude goes below all layers: under TLS it is sealed already. */
+static long socket_write(struct stream_layer *l, const void *data, size_t len)
+{
+	struct stream *s = container_of(l, struct stream, socket);
+
+	while (queue_len(&s->prelude) > 0) {
+		long n = socket_send(s, s->prelude.b.data + s->prelude.at,
+				     queue_len(&s->prelude));
+
+		if (n < 0)
+			return n;
+		queue_drop(&s->prelude, (size_t)n);
+	}
+	return socket_send(s, data, len);
 }
 
 static int socket_flush(struct stream_layer *l)
@@ -163,6 +181,7 @@ struct stream *stream_create(int fd, size_t input_max)
 	s->read_size = STREAM_READ_MIN_BYTES;
 	buf_init(&s->in.b, input_max);
 	buf_init(&s->out.b, STREAM_OUT_MAX_BYTES);
+	buf_init(&s->prelude.b, STREAM_PRELUDE_MAX_BYTES);
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0)
 		s->error = -errno;
@@ -192,6 +211,7 @@ void stream_destroy(struct stream **s_p)
 		close(s->fd);
 	buf_wipe(&s->in.b);
 	buf_wipe(&s->out.b);
+	buf_deinit(&s->prelude.b);
 	free(s);
 	*s_p = NULL;
 }
@@ -360,6 +380,17 @@ int stream_flush(struct stream *s)
 			ret = more;
 	}
 	return ret < 0 ? stream_fail(s, ret) : ret;
+}
+
+int stream_set_prelude(struct stream *s, const void *data, size_t len)
+{
+	queue_drop(&s->prelude, queue_len(&s->prelude));
+	return len > 0 ? queue_append(&s->prelude, data, len) : 0;
+}
+
+size_t stream_prelude_left(const struct stream *s)
+{
+	return queue_len(&s->prelude);
 }
 
 /* Until at most `most` bytes wait. */

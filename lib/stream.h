@@ -52,10 +52,11 @@ long stream_fill_wait(struct stream *s);
  * stream_fill_wait() wait this long for progress. */
 void stream_set_wait(struct stream *s, uint64_t wait_ms);
 /* Bytes that must go out before any other byte, but only when there is one:
- * keepalives that were prepared and are spent (doc/handover.md, 11). They are
- * copied in front of the output at the first stream_write(). 0 or -errno. */
+ * keepalives that were prepared and are spent (doc/handover.md, 11). They go
+ * to the socket in front of the first output, below all layers. Replaces an
+ * earlier prelude. 0 or -errno. */
 int stream_set_prelude(struct stream *s, const void *data, size_t len);
-/* Bytes of it not taken up yet; 0: none, or output was written since. */
+/* Bytes of it not written yet. */
 size_t stream_prelude_left(const struct stream *s);
 size_t stream_pending(const struct stream *s);	/* bytes gathered, not written */
 int stream_error(const struct stream *s);	/* 0, or the -errno that stuck */

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: MIT */
+/* Falling asleep: steps 1, 2 and 6 of doc/handover.md. The road not taken is
+ * "send and exit": a message that nobody read yet, and a holder that died with
+ * it, would both lose the client. Descriptor and state are kept until a KEPT
+ * names them, or the fence says that somebody else has served the session. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "imap/command.h"
+#include "imap/holder-link.h"
+#include "imap/session.h"
+#include "imap/view-file.h"
+#include "lib/clock.h"
+#include "lib/fault.h"
+#include "lib/ipc-proto.h"
+#include "lib/ipc.h"
+#include "lib/log.h"
+
+#define KEEPALIVE_TEXT	"* OK Still here\r\n"
+/* The lock is somebody's for a moment only (the holder looking): ask again. */
+#define LOCK_RETRY_MS	20
+/* News keep coming: after so many rounds of compare and tell, stay awake. */
+#define COMPARE_ROUNDS	5
+
+const char *hibernate_refusal(struct session *s)
+{
+	struct fence_counts now;
+	const uint8_t *partial;
+	size_t len;
+	bool ended;
+	int unread = 0;
+
+	if (!s->set->hibernate)
+		return "sleeping is switched off";
+	if (s->dead || s->logout)
+		return "session ends";
+	if (s->idle_skip_line)
+		return "in the middle of a line";
+	if (!imap_parser_idle(s->parser) &&
+	    !imap_parser_partial(s->parser, &partial, &len, STATE_INPUT_MAX_BYTES))
+		return "in the middle of a command";
+	if (stream_pending(s->stream) > 0)
+		return "output pending";
+	if (fence_read(stream_fd(s->stream), &now, &ended) < 0)
+		return "not a TCP connection";
+	if (ended)
+		return "connection ended";
+	if (ioctl(stream_fd(s->stream), FIONREAD, &unread) < 0 || unread > 0)
+		return "input waiting";
+	if (s->holder == NULL || s->holder->fd < 0)
+		return "no imap-hibernate";
+	return NULL;
+}
+
+/* ---- keepalives ---- */
+
+/* How much went out follows from the kernel's count alone. */
+void keepalives_arm(struct session *s)
+{
+	struct fence_counts now;
+	uint64_t gone;
+
+	if (s->ka.count == 0 || fence_read(stream_fd(s->stream), &now, NULL) < 0)
+		return;
+	gone = now.written - s->ka.base;
+	if (now.written < s->ka.base || gone > s->ka.total)
+		return;		/* the fence has moved: not ours any more */
+	(void)stream_set_prelude(s->stream, s->ka.bytes + gone, s->ka.total - gone);
+}
+
+/* Still the ones made before, with nothing written beyond them? */
+static bool keepalives_current(struct session *s, uint64_t written)
+{
+	return s->ka.count > 0 && written >= s->ka.base &&
+	       written - s->ka.base <= s->ka.total;
+}
+
+/* Step 11: used-up keepalives are followed by one written at once, before new
+ * ones are made: two states must not be good with different bytes. */
+static int keepalives_renew(struct session *s)
+{
+	struct fence_counts now;
+	int ret = fence_read(stream_fd(s->stream), &now, NULL);
+
+	if (ret < 0)
+		return ret;
+	if (s->idle_tag != NULL && keepalives_current(s, now.written) &&
+	    now.written == s->ka.base + s->ka.total) {
+		stream_puts(s->stream, KEEPALIVE_TEXT);
+		ret = stream_drain(s->stream);
+	}
+	return ret;
+}
+
+static void keepalives_make(struct session *s, uint64_t written)
+{
+	uint32_t n = s->set->keepalives_ahead;
+
+	if (keepalives_current(s, written))
+		return;		/* unspent: the same ones go back to sleep */
+	memset(&s->ka, 0, sizeof(s->ka));
+	if (s->idle_tag == NULL || s->set->keepalive_interval_ms == 0)
+		return;
+	s->ka.base = written;
+	for (uint32_t i = 0; i < n && i < KEEPALIVES_MAX; i++) {
+		s->ka.len[i] = sizeof(KEEPALIVE_TEXT) - 1;
+		memcpy(s->ka.bytes + s->ka.total, KEEPALIVE_TEXT, s->ka.len[i]);
+		s->ka.total += s->ka.len[i];
+		s->ka.count++;
+	}
+}
+
+/* ---- the state ---- */
+
+static char *dup_or_null(const char *text)
+{
+	return text != NULL ? strdup(text) : NULL;
+}
+
+static int state_of_view(struct session *s, struct session_state *st)
+{
+	const struct view *v = &s->view;
+	const char *const *names;
+	struct buf coded;
+	int ret;
+
+	if (s->box == NULL)
+		return 0;
+	st->selected = true;
+	st->readonly = s->readonly;
+	st->mailbox = strdup(mailbox_name(s->box));
+	memcpy(st->mailbox_id, mailbox_id(s->box), sizeof(st->mailbox_id));
+	st->uidvalidity = mailbox_uidvalidity(s->box);
+	st->uidnext = v->uidnext;
+	st->told_modseq = v->told_modseq;
+	st->exists = view_exists(v);
+	st->has_saved_search = v->has_saved_search;
+	mailbox_keywords(s->box, &names);
+	st->keywords_told = v->keywords_told;
+	st->keywords_hash = state_keywords_hash(names, v->keywords_told);
+	if (uidset_copy(&st->recent, &v->recent) < 0 ||
+	    uidset_copy(&st->pending, &v->pending) < 0 ||
+	    uidset_copy(&st->expunged, &v->expunged) < 0 ||
+	    uidset_copy(&st->saved_search, &v->saved_search) < 0)
+		return -ENOMEM;
+	buf_init(&coded, STATE_VIEW_INLINE_MAX_BYTES);
+	ret = uidset_encode(&v->uids, &coded);
+	buf_deinit(&coded);
+	if (ret == 0)
+		return uidset_copy(&st->uids, &v->uids);
+	return view_file_write(mail_store_index_dir(s->store), s->ticket.sid, s->sleeps + 1,
+			       &s->key, &v->uids, &st->view_file, &st->view_file_bytes);
+}
+
+static int state_of_session(struct session *s, struct session_state *st)
+{
+	const uint8_t *partial;
+	size_t len;
+	int ret;
+
+	st->sid = s->ticket.sid;
+	st->remote_ip = dup_or_null(s->remote_ip);
+	st->local_ip = dup_or_null(s->local_ip);
+	st->remote_port = s->remote_port;
+	st->local_port = s->local_port;
+	st->login_time = s->login_time;
+	st->bytes_in = stream_bytes_in(s->stream);
+	st->bytes_out = stream_bytes_out(s->stream);
+	st->commands = s->commands;
+	st->sleeps = s->sleeps + 1;
+	st->enabled = s->enabled;
+	st->idle_tag = dup_or_null(s->idle_tag);
+	st->n_keepalives = s->ka.count;
+	memcpy(st->keepalive_len, s->ka.len, sizeof(st->keepalive_len));
+	if (imap_parser_partial(s->parser, &partial, &len, STATE_INPUT_MAX_BYTES))
+		buf_append(&st->input, partial, len);
+	partial = stream_input(s->stream, &len);
+	buf_append(&st->input, partial, len);
+	if (st->input.failed)
+		return -ENOBUFS;
+	ret = state_of_view(s, st);
+	return ret;
+}
+
+/* Packs and seals; the fence is read last, when nothing is written any more. */
+static int state_make(struct session *s, struct buf *sealed, struct fence_counts *counts_r)
+{
+	struct session_state st;
+	struct buf plain;
+	int ret;
+
+	ret = fence_read(stream_fd(s->stream), counts_r, NULL);
+	if (ret < 0)
+		return ret;
+	keepalives_make(s, counts_r->written);
+	if (s->ka.count > 0)
+		counts_r->written = s->ka.base;
+	session_state_init(&st);
+	buf_init(&plain, STATE_MAX_BYTES);
+	st.fence = *counts_r;
+	ret = state_of_session(s, &st);
+	if (ret == 0)
+		ret = session_state_pack(&st, &plain);
+	if (ret == 0)
+		ret = seal_close(&s->key, s->ticket_packed, s->ticket_len, plain.data,
+				 plain.len, sealed);
+	if (ret == 0) {
+		free(s->view_file);
+		s->view_file = st.view_file;
+		st.view_file = NULL;
+	}
+	session_state_deinit(&st);
+	buf_wipe(&plain);
+	return ret > 0 ? -EMSGSIZE : ret;
+}
+
+void hibernate_forget_views(struct session *s)
+{
+	if (s->store != NULL)
+		view_file_forget(mail_store_index_dir(s->store), s->ticket.sid, NULL);
+}
+
+/* ---- the hand-over ---- */
+
+static struct ipc_out *sleep_message(struct session *s, const struct buf *sealed,
+				     const struct fence_counts *counts)
+{
+	struct ipc_out *out = ipc_out_create(IPC_SLEEP);
+	unsigned flags = 0;
+
+	if (out == NULL)
+		return NULL;
+	if (s->idle_tag != NULL)
+		flags |= SLEEP_IDLE;
+	if (s->box != NULL)
+		flags |= SLEEP_SELECTED;
+	if (s->box != NULL && s->holder->blind)
+		flags |= SLEEP_POLL;
+	ipc_out_u64(out, s->ticket.sid);
+	ipc_out_u64(out, s->ticket.cookie);
+	ipc_out_u64(out, s->holder->generation);
+	ipc_out_u64(out, flags);
+	ipc_out_u64(out, counts->written);
+	ipc_out_u64(out, counts->consumed);
+	ipc_out_array(out, s->ka.count);
+	for (uint32_t i = 0; i < s->ka.count; i++)
+		ipc_out_u64(out, s->ka.len[i]);
+	ipc_out_bin(out, s->ka.bytes, s->ka.total);
+	ipc_out_str(out, s->ticket.user);
+	ipc_out_str(out, s->remote_ip);
+	ipc_out_u64(out, s->login_time);
+	ipc_out_str(out, s->box != NULL ? mailbox_name(s->box) : "");
+	ipc_out_bin(out, s->ticket_packed, s->ticket_len);
+	ipc_out_bin(out, sealed->data, sealed->len);
+	ipc_out_fd(out, stream_fd(s->stream));
+	return out;
+}
+
+/* It sleeps elsewhere, or somebody served it since: this process is done. */
+static void sleep_done(struct session *s, const char *how)
+{
+	log_info("sleep", "id=%016llx user=%s mailbox=%s idle=%s uidnext=%u quiet_ms=%llu "
+		 "how=%s",
+		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
+		 log_str(s->box != NULL ? mailbox_name(s->box) : ""),
+		 s->idle_tag != NULL ? "yes" : "no", s->view.uidnext,
+		 (unsigned long long)(clock_ms() - s->last_activity_ms), how);
+	if (s->store != NULL)
+		view_file_forget(mail_store_index_dir(s->store), s->ticket.sid, s->view_file);
+	mailbox_close(&s->box);
+	mail_store_close(&s->store);
+	/* No shutdown(): the connection lives on. */
+	exit(EXIT_SUCCESS);
+}
+
+/* Step 6, second half: the lock was obtained, so this process is the owner
+ * again, of a state whose keepalives are spent all the same. */
+static const char *awake_again(struct session *s, const char *why)
+{
+	int ret = session_listen(s);
+
+	if (ret < 0)
+		session_bye(s, "UNAVAILABLE", "Out of resources.", strerror(-ret));
+	keepalives_arm(s);
+	return why;
+}
+
+static bool names_us(struct session *s, struct ipc_in *in, const struct fence_counts *counts)
+{
+	return ipc_in_u64(in) == s->ticket.sid && ipc_in_u64(in) == s->ticket.cookie &&
+	       ipc_in_u64(in) == counts->written && ipc_in_u64(in) == counts->consumed;
+}
+
+static void ask_have(struct session *s, const struct fence_counts *counts)
+{
+	struct ipc_out *out = ipc_out_create(IPC_HAVE);
+
+	if (out == NULL)
+		return;
+	ipc_out_u64(out, s->ticket.sid);
+	ipc_out_u64(out, s->ticket.cookie);
+	ipc_out_u64(out, counts->written);
+	ipc_out_u64(out, counts->consumed);
+	(void)ipc_send_free(s->holder->fd, &out);
+}
+
+/* What is queued is read first; a KEPT that answers another SLEEP is nothing. */
+static const char *answer_read(struct session *s, const struct fence_counts *counts,
+			       uint64_t timeout_ms, bool *in_doubt_r)
+{
+	static const uint32_t types[] = { IPC_KEPT, IPC_REFUSED, IPC_HAVE_NOT };
+	static char reason[128];
+	struct ipc_in *in = NULL;
+	const char *why = NULL;
+
+	*in_doubt_r = true;
+	if (holder_link_wait(s->holder, timeout_ms, types, 3, &in) < 0)
+		return NULL;
+	*in_doubt_r = false;
+	if (!names_us(s, in, counts))
+		;
+	else if (ipc_in_type(in) == IPC_KEPT && ipc_in_done(in))
+		sleep_done(s, "kept");
+	else if (ipc_in_type(in) == IPC_REFUSED) {
+		snprintf(reason, sizeof(reason), "refused: %s", ipc_in_str(in));
+		why = reason;
+		*in_doubt_r = true;
+	} else {
+		*in_doubt_r = true;
+	}
+	ipc_in_destroy(&in);
+	return why;
+}
+
+static const char *sleep_wait(struct session *s, const struct fence_counts *counts,
+			      uint64_t timeout)
+{
+	const char *why = "imap-hibernate did not answer", *refused;
+	bool in_doubt;
+	int ret;
+
+	for (;;) {
+		refused = answer_read(s, counts, timeout, &in_doubt);
+		if (refused != NULL)
+			why = refused;
+		if (!in_doubt)
+			continue;
+		/* Step 6: time-out, EOF, or a refusal. */
+		ret = fence_look(stream_fd(s->stream), counts, s->ka.total, NULL);
+		if (ret == FENCE_MOVED)
+			sleep_done(s, "served elsewhere");
+		if (ret == FENCE_GOOD && fence_lock(stream_fd(s->stream)) == 0) {
+			ret = fence_look(stream_fd(s->stream), counts, s->ka.total, NULL);
+			if (ret == FENCE_MOVED)
+				sleep_done(s, "served elsewhere");
+			return awake_again(s, why);
+		}
+		/* EAGAIN with a good fence: keep everything, ask, try again. */
+		timeout = LOCK_RETRY_MS;
+		if (s->holder->fd >= 0)
+			ask_have(s, counts);
+	}
+}
+
+/* Step 1. NULL: watched, compared, told, nothing new since. */
+static const char *compare_and_tell(struct session *s)
+{
+	for (int round = 0; round < COMPARE_ROUNDS; round++) {
+		if (s->box != NULL && !s->holder->watching && !s->holder->blind &&
+		    holder_link_watch(s->holder) < 0)
+			return "cannot subscribe";
+		holder_link_drain(s->holder);
+		if (s->idle_tag == NULL)
+			return NULL;
+		s->changed = false;
+		if (idle_news(s) < 0)
+			return "mailbox cannot be compared";
+		if (stream_drain(s->stream) < 0) {
+			s->dead = true;
+			return "client is gone";
+		}
+		holder_link_drain(s->holder);
+		if (!s->changed && s->holder->fd >= 0)
+			return NULL;
+	}
+	return "mailbox keeps changing";
+}
+
+const char *hibernate_try(struct session *s)
+{
+	struct fence_counts counts;
+	struct ipc_out *out;
+	struct buf sealed;
+	const char *why = hibernate_refusal(s);
+	int ret;
+
+	if (why != NULL)
+		return why;
+	why = compare_and_tell(s);
+	if (why != NULL)
+		return why;
+	if (keepalives_renew(s) < 0)
+		return "client is gone";
+	why = hibernate_refusal(s);
+	if (why != NULL)
+		return why;
+	buf_init(&sealed, STATE_MAX_BYTES + SEAL_OVERHEAD);
+	ret = state_make(s, &sealed, &counts);
+	out = ret == 0 ? sleep_message(s, &sealed, &counts) : NULL;
+	buf_deinit(&sealed);
+	if (out == NULL) {
+		keepalives_arm(s);
+		return ret == -EMSGSIZE ? "state too large" : "cannot write the state down";
+	}
+	/* Step 2: out of epoll before the descriptor travels; unlock; send. */
+	loop_remove(s->loop, &s->client_io);
+	(void)fault("sleep-unlock");
+	fence_unlock(stream_fd(s->stream));
+	(void)fault("sleep-send");
+	ret = ipc_send_free(s->holder->fd, &out);
+	(void)fault("sleep-sent");
+	return sleep_wait(s, &counts, ret < 0 ? 0 : KEPT_TIMEOUT_MS);
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "imap/command.h"
+#include "imap/holder-link.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+#define KEEPALIVE_TEXT	"* OK Still here\r\n"
+
+int session_store(struct session *s, struct mail_store **store_r)
+{
+	if (s->store == NULL) {
+		struct mail_store_options opt = {
+			.user = s->ticket.user,
+			.mail_dir = s->mail_dir,
+			.index_dir = s->index_dir,
+		};
+		int ret = mail_store_open(&opt, &s->store);
+
+		if (ret != 0)
+			return ret;
+	}
+	*store_r = s->store;
+	return 0;
+}
+
+void session_bye(struct session *s, const char *code, const char *text, const char *reason)
+{
+	if (s->dead || s->logout)
+		return;
+	if (code != NULL)
+		stream_printf(s->stream, "* BYE [%s] %s\r\n", code, text);
+	else
+		stream_printf(s->stream, "* BYE %s\r\n", text);
+	s->logout = true;
+	s->end_reason = reason;
+	loop_stop(s->loop);
+}
+
+void session_unselect(struct session *s, bool tell_closed)
+{
+	if (s->box == NULL)
+		return;
+	if (s->holder != NULL)
+		holder_link_unwatch(s->holder);
+	mailbox_close(&s->box);
+	view_deinit(&s->view);
+	/* RFC 7162 3.2.11: what comes after it is about the next mailbox. */
+	if (tell_closed && (s->enabled & (ENABLED_QRESYNC | ENABLED_IMAP4REV2)))
+		stream_puts(s->stream, "* OK [CLOSED] Previous mailbox closed.\r\n");
+}
+
+const char *session_capabilities(const struct session *s)
+{
+	(void)s;
+	return "IMAP4rev1 LITERAL+ ID ENABLE IDLE CHILDREN UNSELECT UIDPLUS CONDSTORE QRESYNC";
+}
+
+bool session_condstore(const struct session *s)
+{
+	return (s->enabled & (ENABLED_CONDSTORE | ENABLED_QRESYNC)) != 0;
+}
+
+void session_enable_condstore(struct session *s)
+{
+	if (session_condstore(s))
+		return;
+	s->enabled |= ENABLED_CONDSTORE;
+	/* RFC 7162 3.1.2.2: told when the first enabling command is given in
+	   the selected state. */
+	if (s->box != NULL)
+		stream_printf(s->stream, "* OK [HIGHESTMODSEQ %llu] Highest.\r\n",
+			      (unsigned long long)s->view.told_modseq);
+}
+
+static void session_dead(struct session *s, const char *reason)
+{
+	if (!s->dead && !s->logout)
+		s->end_reason = reason;
+	s->dead = true;
+	loop_stop(s->loop);
+}
+
+/* ---- input ---- */
+
+static void parse_failed(struct session *s, enum imap_parse result)
+{
+	const char *tag = imap_parser_tag(s->parser);
+	const char *reason = imap_parser_reason(s->parser);
+
+	if (result == IMAP_PARSE_FATAL) {
+		session_bye(s, NULL, reason, "input beyond every limit");
+		return;
+	}
+	stream_printf(s->stream, "%s BAD %s\r\n", *tag != '\0' ? tag : "*", reason);
+}
+
+/* One step of the parser. False: it needs bytes that are not here. */
+static bool session_parse(struct session *s)
+{
+	size_t len, used = 0;
+	const uint8_t *data = stream_input(s->stream, &len);
+	enum imap_parse result = imap_parser_feed(s->parser, data, len, &used);
+
+	stream_consume(s->stream, used);
+	switch (result) {
+	case IMAP_PARSE_MORE:
+		return false;
+	case IMAP_PARSE_CONTINUE:
+		stream_puts(s->stream, "+ Ready for literal data.\r\n");
+		return len > used;
+	case IMAP_PARSE_DONE:
+		command_run(s, imap_parser_command(s->parser));
+		return true;
+	case IMAP_PARSE_STREAM:
+		if (!cmd_append_stream(s, imap_parser_command(s->parser)))
+			imap_parser_reset(s->parser);
+		return true;
+	case IMAP_PARSE_BAD:
+	case IMAP_PARSE_FATAL:
+		parse_failed(s, result);
+		return true;
+	}
+	return false;
+}
+
+void session_input(struct session *s)
+{
+	while (!s->dead && !s->logout && stream_has_input(s->stream)) {
+		if (s->idle_tag != NULL) {
+			idle_input(s);
+			if (s->idle_tag != NULL)
+				break;	/* no whole line left */
+		} else if (!session_parse(s)) {
+			break;
+		}
+	}
+	if (!s->dead && stream_drain(s->stream) < 0)
+		session_dead(s, "client does not read or is gone");
+}
+
+static void client_readable(void *ctx, uint32_t events)
+{
+	struct session *s = ctx;
+	long n = stream_fill(s->stream);
+
+	(void)events;
+	if (n == -EAGAIN)
+		return;
+	s->last_activity_ms = clock_ms();
+	if (n > 0 || n == -ENOBUFS) {
+		session_input(s);
+		return;
+	}
+	/* A last command without a line end is no command. */
+	session_dead(s, n == 0 ? "client closed the connection" : strerror((int)-n));
+}
+
+int session_listen(struct session *s)
+{
+	return loop_add(s->loop, &s->client_io, stream_fd(s->stream), EPOLLIN, client_readable,
+			s);
+}
+
+/* ---- timers ---- */
+
+static void sleep_due(void *ctx)
+{
+	struct session *s = ctx;
+	uint64_t quiet = clock_ms() - s->last_activity_ms;
+	uint64_t after = s->set->hibernate_after_ms;
+	const char *why;
+
+	if (quiet < after) {
+		loop_timer_set(s->loop, &s->sleep_timer, after - quiet, sleep_due, s);
+		return;
+	}
+	why = hibernate_try(s);
+	if (s->dead || s->logout)
+		return;
+	log_debug("awake", "id=%016llx user=%s reason=%s", (unsigned long long)s->ticket.sid,
+		  log_str(s->ticket.user), log_str(why));
+	loop_timer_set(s->loop, &s->sleep_timer, after > 1000 ? after : 1000, sleep_due, s);
+}
+
+static void keepalive_due(void *ctx)
+{
+	struct session *s = ctx;
+
+	loop_timer_set(s->loop, &s->keepalive_timer, s->set->keepalive_interval_ms,
+		       keepalive_due, s);
+	if (s->idle_tag == NULL || s->dead)
+		return;
+	/* Only when nothing else kept the path open meanwhile. */
+	if (clock_ms() - s->last_activity_ms < s->set->keepalive_interval_ms - 1)
+		return;
+	stream_puts(s->stream, KEEPALIVE_TEXT);
+	if (stream_drain(s->stream) < 0)
+		session_dead(s, "client does not read or is gone");
+}
+
+void session_start_timers(struct session *s)
+{
+	if (s->set->hibernate && s->set->hibernate_after_ms > 0)
+		loop_timer_set(s->loop, &s->sleep_timer, s->set->hibernate_after_ms,
+			       sleep_due, s);
+	if (s->set->keepalive_interval_ms > 0)
+		loop_timer_set(s->loop, &s->keepalive_timer, s->set->keepalive_interval_ms,
+			       keepalive_due, s);
+}
+
+/* ---- life ---- */
+
+struct session *session_create(const struct settings *set, int fd)
+{
+	static const struct imap_parser_limits limits = {
+		.line_max = IMAP_LINE_MAX_BYTES,
+		.literal_max = IMAP_LITERAL_MAX_BYTES,
+		.stream_command = "APPEND",
+	};
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	s->set = set;
+	view_init(&s->view);
+	s->arena = arena_create();
+	s->loop = loop_create();
+	s->parser = imap_parser_create(&limits);
+	if (s->loop == NULL || s->parser == NULL ||
+	    (s->stream = stream_create(fd, IMAP_LINE_MAX_BYTES)) == NULL)
+		return NULL;	/* the process ends, and everything with it */
+	stream_set_wait(s->stream, set->client_timeout_ms);
+	s->last_activity_ms = clock_ms();
+	return s;
+}
+
+static void session_end(struct session *s)
+{
+	int fd = stream_fd(s->stream);
+
+	if (!s->dead)
+		(void)stream_drain(s->stream);
+	log_info("disconnect", "id=%016llx user=%s remote=%s reason=%s commands=%llu "
+		 "sleeps=%llu in=%llu out=%llu",
+		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
+		 log_str(s->remote_ip), log_str(s->end_reason ? s->end_reason : "unknown"),
+		 (unsigned long long)s->commands, (unsigned long long)s->sleeps,
+		 (unsigned long long)stream_bytes_in(s->stream),
+		 (unsigned long long)stream_bytes_out(s->stream));
+	/* Step 17: shut down, or a duplicate elsewhere keeps the client waiting
+	   and an old state looking good. */
+	loop_remove(s->loop, &s->client_io);
+	shutdown(fd, SHUT_RDWR);
+	session_unselect(s, false);
+	hibernate_forget_views(s);
+	mail_store_close(&s->store);
+}
+
+void session_run(struct session *s)
+{
+	if (!s->logout && !s->dead) {
+		int ret = session_listen(s);
+
+		if (ret < 0)
+			session_bye(s, "UNAVAILABLE", "Out of resources.", strerror(-ret));
+	}
+	session_start_timers(s);
+	session_input(s);
+	if (!s->logout && !s->dead)
+		loop_run(s->loop);
+	session_end(s);
+}

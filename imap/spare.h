@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef IMAP_SPARE_H
+#define IMAP_SPARE_H
+/* A spare: a warm imap process that waits, as root, for one session, new or
+ * asleep; becomes its user for good; serves it; and exits. */
+#include "lib/settings.h"
+
+struct spare {
+	const struct settings *set;
+	int key_fd;		/* the ticket key's memfd */
+	int login_fd;		/* login queue, read end */
+	int wake_fd;		/* wake queue, read end */
+	int status_fd;		/* a pid goes here when a session was taken; its reader is the zygote */
+};
+/* Does not return. */
+void spare_run(struct spare *sp) __attribute__((noreturn));
+#endif
