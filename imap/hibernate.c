@@ -4,6 +4,7 @@
  * it, would both lose the client. Descriptor and state are kept until a KEPT
  * names them, or the fence says that somebody else has served the session. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "imap/zygote.h"
+#include "lib/buf.h"
 #include "lib/fault.h"
 #include "lib/ipc-proto.h"
 #include "lib/log.h"

@@ -46,7 +46,7 @@ static const struct setting settings_table[] = {
 	U64(login_timeout_ms, 60 * SECONDS),
 	U64(poll_interval_ms, 30 * SECONDS),
 	U64(client_timeout_ms, 5 * MINUTES),
-	U64(stop_timeout_ms, 10 * SECONDS),
+	U64(stop_timeout_ms, 60 * SECONDS),
 	U32(spares, 2),
 	U32(max_processes, 256),
 	U32(max_sleepers, 0),
