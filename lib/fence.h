@@ -25,7 +25,9 @@ enum fence_verdict {
 };
 /* 0 with the counts as of now; -EOPNOTSUPP if fd is not a TCP socket;
  * otherwise -errno. ended_r (may be NULL): our shutdown(), a reset: anything
- * but ESTABLISHED or CLOSE_WAIT. */
+ * but ESTABLISHED or CLOSE_WAIT. Then the counts may be one off. shutdown(SHUT_RD)
+ * alone is not seen: a session ends with SHUT_RDWR or SHUT_WR. -EAGAIN: bytes
+ * came so fast that no stable count was found; try later. Sets SO_OOBINLINE. */
 int fence_read(int fd, struct fence_counts *now_r, bool *ended_r);
 /* A state names counts and the bytes of keepalives prepared beyond
  * counts->written. Good while consumed is the same, written is in
