@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AUTH_USERS_H
+#define AUTH_USERS_H
+/* Where users come from: the passwd-file, read again when it changes, and
+ * for load tests one password for everybody (static_password). */
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "auth/password.h"
+#include "lib/limits.h"
+
+struct settings;
+struct users;
+
+struct user_found {
+	enum password_scheme scheme;
+	const char *hash;	/* valid until the next users_refresh() */
+	uid_t uid;
+	gid_t gid;
+	char home[USER_HOME_MAX_BYTES + 1];
+	const char *source;	/* "passwd-file", "static": for the log */
+};
+
+/* Reads the passwd-file for the first time; one that cannot be read is told
+ * and tried again at each refresh. settings must outlive it. NULL: no memory. */
+struct users *users_create(const struct settings *settings);
+void users_destroy(struct users **users);
+/* Reads the passwd-file again if it is not the one that was read. */
+void users_refresh(struct users *users);
+/* static_users: those of static_password count too. False: no such user;
+ * source and a hash of the usual cost are set even then, so that refusing an
+ * unknown user can take as long as refusing a wrong password. */
+bool users_find(const struct users *users, const char *name, bool static_users,
+		struct user_found *found_r);
+#endif
