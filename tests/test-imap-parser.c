@@ -277,6 +277,9 @@ static void test_parser_reads_sections(void)
 		ROW("a FETCH 1 BODY[({1+}\r\nx\r\n",
 		    "BAD@25 a Missing end of list or section\nCUT idle\n"),
 		ROW("a FETCH 1 BODY[{1+}\r\nx]\r\n", "BAD@25 a Unexpected literal\nCUT idle\n"),
+		ROW("a FETCH 1 BODY[(x{1+}\r\nx)]\r\n", "BAD@28 a Unexpected literal\nCUT idle\n"),
+		ROW("a FETCH 1 BODY[(x {3+}\r\n\\\"\\)]\r\n",
+		    "DONE@31 a FETCH 1 BODY[(x \"\\\\\\\"\\\\\")]\nCUT idle\n"),
 		ROW("a FETCH 1 BODY[(~{1+}\r\nx)]\r\n", "BAD@28 a Unexpected literal\nCUT idle\n"),
 		/* quoted text cannot hold these */
 		ROW("a FETCH 1 BODY[({2+}\r\n\r\n)]\r\n", "BAD@28 a Line end in field name\nCUT idle\n"),
@@ -458,6 +461,9 @@ static void test_parser_reads_as_many_arguments_as_fit(void)
 	check(imap_arg_is_atom(&c->args[0].items[1], "B"));
 	check(imap_arg_is_atom(&c->args[0].items[2], "C"));
 	check(imap_arg_is_atom(&c->args[0].items[c->args[0].count - 1], "CC"));
+	/* and a small command behind it, when the memory has been given back */
+	require(imap_parser_feed(p, (const uint8_t *)"b Y z\n", 6, &used) == IMAP_PARSE_DONE);
+	check(c->count == 1 && imap_arg_is_atom(&c->args[0], "Z"));
 	imap_parser_destroy(&p);
 	free(in);
 }
@@ -712,10 +718,10 @@ static enum imap_parse feed_through(struct imap_parser *p, const char *in)
 
 static void test_parser_is_fatal_when_memory_is_short(void)
 {
-	static const char in[] = "tag FETCH 1 (a b c (d e) {30+}\r\n"
+	static const char in[] = "b APPEND box {0}\r\n (\\c \\d \\e) {0+}\r\n\r\n"
+		"tag FETCH 1 (a b c (d e) {30+}\r\n"
 		"012345678901234567890123456789 BODY[HEADER.FIELDS ({32}\r\n"
-		"01234567890123456789\"\"\"\"\"\"\"\"\"\"\"\" \"qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq\")])\r\n"
-		"b APPEND box (\\a \\b) {0}\r\n (\\c \\d \\e) {0+}\r\n\r\n";
+		"01234567890123456789\"\"\"\"\"\"\"\"\"\"\"\" \"qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq\")])\r\n";
 	int n = 0;
 
 	do {
