@@ -12,7 +12,8 @@
 
 enum imap_arg_type {
 	IMAP_ARG_ATOM,		/* also numbers, sequence sets, flags (\Seen), BODY[...]<..>: an atom
-				   swallows a [...] section whole, quoted strings and literals in it included (literals become quoted text) */
+				   swallows a [...] section whole, quoted strings and literals in it included (literals become quoted text);
+				   only in FETCH, UID and NOTIFY: elsewhere "[" is a character like another */
 	IMAP_ARG_STRING,	/* quoted: unescaped, or a literal's bytes (may hold NUL if literal8) */
 	IMAP_ARG_LIST,
 	IMAP_ARG_LITERAL_STREAM,/* the last argument so far is a literal whose bytes the
@@ -50,7 +51,8 @@ struct imap_parser;
 struct imap_parser_limits {
 	size_t line_max;	/* bytes of a command without literals */
 	size_t literal_max;	/* all literals of one command together */
-	/* Commands whose literals are streamed: "APPEND" or NULL. */
+	/* Command whose literals are streamed: "APPEND" or NULL; not its first
+	 * argument (the mailbox), nor those in lists other than UTF8 (...). */
 	const char *stream_command;
 };
 struct imap_parser *imap_parser_create(const struct imap_parser_limits *limits);

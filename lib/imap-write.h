@@ -12,9 +12,11 @@ int imap_write_astring(struct buf *out, const char *s);
 int imap_write_string(struct buf *out, const void *data, size_t len);
 /* NULL -> NIL. */
 int imap_write_nstring(struct buf *out, const char *s);
-/* UTF-8 mailbox name -> astring in modified UTF-7 (RFC 3501 5.1.3), or as UTF-8 quoted string if utf8. */
+/* UTF-8 mailbox name -> astring in modified UTF-7 (RFC 3501 5.1.3), or as UTF-8 quoted string if utf8.
+ * -EINVAL if it is not UTF-8. */
 int imap_write_mailbox(struct buf *out, const char *utf8_name, bool utf8);
-/* Modified UTF-7 -> UTF-8. 0, -EINVAL if it is not valid mUTF-7, -ENOBUFS. */
+/* Modified UTF-7 -> UTF-8. 0, -EINVAL if it is not valid mUTF-7, -ENOBUFS.
+ * Appends no NUL; nothing at all on failure. One name has one spelling. */
 int imap_utf7_decode(const char *name, struct buf *out);
 int imap_utf7_encode(const char *utf8, struct buf *out);
 bool imap_utf8_valid(const char *s, size_t len);
