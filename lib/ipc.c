@@ -33,6 +33,7 @@
 #define NESTING_MAX	4
 /* array 16: 0xdc and a big-endian count. */
 #define HEAD_BYTES	3
+#define FIRST_BYTES	256
 
 static_assert(IPC_ITEMS_MAX <= UINT16_MAX, "the head has 16 bits for the count");
 
@@ -95,7 +96,9 @@ struct ipc_out *ipc_out_create(uint32_t type)
 		return NULL;
 	buf_init(&out->buf, IPC_MESSAGE_MAX);
 	msgpack_packer_init(&out->pk, out, out_write);
-	if (buf_append(&out->buf, head, sizeof(head)) < 0) {
+	/* Most messages fit, so the buffer need not grow step by step. */
+	if (buf_reserve(&out->buf, FIRST_BYTES) == NULL ||
+	    buf_append(&out->buf, head, sizeof(head)) < 0) {
 		ipc_out_destroy(&out);
 		return NULL;
 	}
