@@ -1,0 +1,456 @@
+# SPDX-License-Identifier: MIT
+"""A real Dormouse in a temporary directory, and clients that talk to it.
+
+Used by talk.py and by the longer tests. Nothing here imitates a part of the
+server: all programs are the installed ones, started by `dormouse -F`.
+"""
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+STAGE = os.environ.get("DORMOUSE_STAGE", os.path.join(ROOT, "build", "stage"))
+PATIENCE = float(os.environ.get("DORMOUSE_PATIENCE", "30"))
+CTL_REQUEST, CTL_ROW, CTL_END = 80, 81, 82
+
+
+# ---- msgpack, as much as the control channel needs ----
+
+def pack(value):
+    if isinstance(value, bool):
+        return b"\xc3" if value else b"\xc2"
+    if isinstance(value, int):
+        if value < 128:
+            return bytes([value])
+        return b"\xcf" + struct.pack(">Q", value)
+    if isinstance(value, str):
+        data = value.encode()
+        return b"\xdb" + struct.pack(">I", len(data)) + data
+    if isinstance(value, bytes):
+        return b"\xc6" + struct.pack(">I", len(value)) + value
+    return b"\xdd" + struct.pack(">I", len(value)) + b"".join(pack(v) for v in value)
+
+
+def unpack(data, at=0):
+    """(value, next position)"""
+    kind = data[at]
+    at += 1
+    if kind < 0x80:
+        return kind, at
+    if kind >= 0xe0:
+        return kind - 256, at
+    if 0xa0 <= kind <= 0xbf:
+        n = kind & 31
+        return data[at:at + n].decode("utf-8", "replace"), at + n
+    if 0x90 <= kind <= 0x9f:
+        return _unpack_array(data, at, kind & 15)
+    if kind in (0xc2, 0xc3):
+        return kind == 0xc3, at
+    if kind == 0xc0:
+        return None, at
+    for code, fmt in ((0xcc, ">B"), (0xcd, ">H"), (0xce, ">I"), (0xcf, ">Q")):
+        if kind == code:
+            n = struct.calcsize(fmt)
+            return struct.unpack(fmt, data[at:at + n])[0], at + n
+    for code, fmt, text in ((0xd9, ">B", 1), (0xda, ">H", 1), (0xdb, ">I", 1),
+                            (0xc4, ">B", 0), (0xc5, ">H", 0), (0xc6, ">I", 0)):
+        if kind == code:
+            n = struct.calcsize(fmt)
+            size = struct.unpack(fmt, data[at:at + n])[0]
+            at += n
+            value = data[at:at + size]
+            return (value.decode("utf-8", "replace") if text else value), at + size
+    for code, fmt in ((0xdc, ">H"), (0xdd, ">I")):
+        if kind == code:
+            n = struct.calcsize(fmt)
+            return _unpack_array(data, at + n, struct.unpack(fmt, data[at:at + n])[0])
+    raise ValueError("msgpack kind 0x%02x" % kind)
+
+
+def _unpack_array(data, at, count):
+    values = []
+    for _ in range(count):
+        value, at = unpack(data, at)
+        values.append(value)
+    return values, at
+
+
+# ---- the server ----
+
+class Failure(Exception):
+    pass
+
+
+class Server:
+    """`dormouse -F` with a configuration of its own, on loopback, port 0.
+
+    As root every program runs as a user of its own, and each mail user has an
+    own uid (numbers without an entry in passwd); as an ordinary user everything
+    is that user's.
+    """
+    HOLDER_UID, LOGIN_UID, AUTH_UID, MAIL_UID = 64101, 64102, 64103, 64200
+
+    def __init__(self, name="dm", users=("anna",), stage=STAGE, keep=False, env=None, **options):
+        self.dir = tempfile.mkdtemp(prefix="dormouse-%s-" % name)
+        os.chmod(self.dir, 0o755)
+        self.stage = stage
+        self.keep = keep
+        self.env = dict(os.environ, **(env or {}))
+        self.root = os.geteuid() == 0
+        self.options = options
+        self.users = {}
+        self.process = None
+        self.base = os.path.join(self.dir, "run")
+        self.conf = os.path.join(self.dir, "dormouse.conf")
+        self.passwd = os.path.join(self.dir, "passwd")
+        self.log_path = os.path.join(self.dir, "log")
+        os.mkdir(os.path.join(self.dir, "home"), 0o755)
+        open(self.passwd, "w").close()
+        for user in users:
+            self.add_user(user)
+        self.write_conf()
+
+    def add_user(self, user):
+        uid = self.MAIL_UID + len(self.users) if self.root else os.geteuid()
+        home = os.path.join(self.dir, "home", user)
+        os.mkdir(home, 0o700)
+        if self.root:
+            os.chown(home, uid, uid)
+        self.users[user] = (uid, home)
+        with open(self.passwd, "a") as f:
+            f.write("%s:{PLAIN}secret:%d:%d::%s::\n" % (user, uid, uid if self.root
+                                                        else os.getegid(), home))
+
+    def write_conf(self):
+        options = {"hibernate_after": "1h", "keepalive_interval": "2m"}
+        options.update(self.options)
+        lines = ['base_dir = "%s"' % self.base, 'log_level = "debug"']
+        if self.root:
+            lines += ['user = "#%d"' % self.HOLDER_UID, 'login_user = "#%d"' % self.LOGIN_UID,
+                      'auth_user = "#%d"' % self.AUTH_UID]
+        auth = ['passwd_file = "%s"' % self.passwd]
+        for key, value in options.items():
+            if key in ("static_password", "static_home"):
+                auth.append('%s = "%s"' % (key, value))
+            else:
+                lines.append('%s = "%s"' % (key, value) if isinstance(value, str)
+                             and not re.fullmatch(r"[0-9]+[a-z]*|yes|no", value)
+                             else "%s = %s" % (key, value))
+        lines.append("auth {\n\t" + "\n\t".join(auth) + "\n}")
+        lines.append('listen imap {\n\taddress = "127.0.0.1"\n\tport = 0\n}')
+        with open(self.conf, "w") as f:
+            f.write("\n".join(lines) + "\n")
+
+    def program(self, name):
+        return os.path.join(self.stage, "bin", name)
+
+    def start(self):
+        self.log_file = open(self.log_path, "ab")
+        self.process = subprocess.Popen([self.program("dormouse"), "-F", "-c", self.conf],
+                                        stdin=subprocess.DEVNULL, stdout=self.log_file,
+                                        stderr=self.log_file, env=self.env,
+                                        start_new_session=True)
+        ports = os.path.join(self.base, "ports")
+        self.wait(lambda: os.path.exists(ports) and self.ready(), "the server to start")
+        with open(ports) as f:
+            self.port = int(f.read().split()[2])
+        return self
+
+    def ready(self):
+        if self.process.poll() is not None:
+            raise Failure("the server ended at start:\n" + self.tail())
+        try:
+            rows, ok, _ = self.ctl("holder")
+            return ok
+        except OSError:
+            return False
+
+    def wait(self, condition, what, patience=None):
+        end = time.monotonic() + (patience or PATIENCE)
+        pause = 0.0005
+        while True:
+            value = condition()
+            if value:
+                return value
+            if time.monotonic() > end:
+                raise Failure("waited in vain for " + what)
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.05)
+
+    def ctl(self, verb, *args):
+        """(rows as dicts, ok, text)"""
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.settimeout(PATIENCE)
+        try:
+            s.connect(os.path.join(self.base, "control"))
+            s.send(pack([CTL_REQUEST, verb, list(args)]))
+            rows = []
+            while True:
+                data = s.recv(1 << 20)
+                if not data:
+                    raise OSError("control connection ended")
+                message = unpack(data)[0]
+                if message[0] == CTL_ROW:
+                    rows.append({k: v for k, v in message[1]})
+                elif message[0] == CTL_END:
+                    return rows, message[1], message[2]
+        finally:
+            s.close()
+
+    def who(self, user=None):
+        return self.ctl("who", *([user] if user else []))[0]
+
+    def pids(self, program):
+        """Living processes of this server by program name."""
+        found = []
+        want = os.path.join(self.stage, "libexec", "dormouse", program)
+        for pid in os.listdir("/proc"):
+            if not pid.isdigit():
+                continue
+            try:
+                exe = os.readlink("/proc/%s/exe" % pid).replace(" (deleted)", "")
+                with open("/proc/%s/stat" % pid) as f:
+                    session = int(f.read().rsplit(")", 1)[1].split()[3])
+            except OSError:
+                continue
+            if exe == want and session in self.sessions():
+                found.append(int(pid))
+        return found
+
+    def sessions(self):
+        return {self.process.pid}
+
+    def kill(self, program, sig=signal.SIGKILL):
+        pids = self.pids(program)
+        for pid in pids:
+            os.kill(pid, sig)
+        return pids
+
+    def tail(self, lines=40):
+        with open(self.log_path, errors="replace") as f:
+            return "".join(f.readlines()[-lines:])
+
+    def stop(self):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                pass
+        # Whoever is left: by pid, of our own session only.
+        for program in ("launcher", "master", "keeper", "imap-hibernate", "imap", "auth",
+                        "imap-login"):
+            for pid in self.pids(program):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    pass
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.log_file.close()
+        self.process = None
+
+    def remove(self):
+        if not self.keep:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, kind, value, trace):
+        self.stop()
+        if kind is not None or self.keep:
+            print("logs and mail are kept in " + self.dir, file=sys.stderr)
+        else:
+            self.remove()
+
+    # ---- mail, as other programs change it ----
+
+    def maildir(self, user, mailbox="INBOX"):
+        path = os.path.join(self.users[user][1], "Maildir")
+        return path if mailbox == "INBOX" else os.path.join(path, "." + mailbox)
+
+    def own(self, user, path):
+        if self.root:
+            os.chown(path, self.users[user][0], self.users[user][0])
+
+    def make_maildir(self, user, mailbox="INBOX"):
+        path = self.maildir(user, mailbox)
+        missing = []
+        at = path
+        while not os.path.exists(at):
+            missing.append(at)
+            at = os.path.dirname(at)
+        for at in reversed(missing):
+            os.mkdir(at, 0o700)
+            self.own(user, at)
+        for sub in ("tmp", "new", "cur"):
+            if not os.path.exists(os.path.join(path, sub)):
+                os.mkdir(os.path.join(path, sub), 0o700)
+                self.own(user, os.path.join(path, sub))
+
+    delivered = 0
+
+    def deliver(self, user, text=None, mailbox="INBOX", subject=None):
+        """As an LDA does: tmp, rename to new. Returns the base name."""
+        path = self.maildir(user, mailbox)
+        Server.delivered += 1
+        now = time.time()
+        name = "%d.M%dP%dQ%d.test" % (now, now % 1 * 1e6, os.getpid(), Server.delivered)
+        if text is None:
+            text = "From: a@example.org\nSubject: %s\n\nbody %d\n" % (subject or "test",
+                                                                   Server.delivered)
+        data = text.encode() if isinstance(text, str) else text
+        tmp = os.path.join(path, "tmp", name)
+        with open(tmp, "wb") as f:
+            f.write(data)
+        self.own(user, tmp)
+        os.rename(tmp, os.path.join(path, "new", name))
+        return name
+
+    def files(self, user, mailbox="INBOX"):
+        path = self.maildir(user, mailbox)
+        return sorted(os.path.join(path, sub, name) for sub in ("new", "cur")
+                      for name in os.listdir(os.path.join(path, sub)))
+
+
+# ---- a client ----
+
+class Client:
+    def __init__(self, server, user=None, password="secret"):
+        self.server = server
+        self.user = user
+        self.sock = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.local_port = self.sock.getsockname()[1]
+        self.buffer = b""
+        self.tag = 0
+        self.greeting = self.line()
+        if user is not None:
+            self.ok("LOGIN %s %s" % (user, password))
+
+    def send(self, data):
+        self.sock.sendall(data.encode() if isinstance(data, str) else data)
+
+    def _more(self):
+        data = self.sock.recv(65536)
+        if not data:
+            raise EOFError("the server closed the connection")
+        self.buffer += data
+
+    def line(self, patience=None):
+        """One response line, literals included, without its CRLF."""
+        self.sock.settimeout(patience or PATIENCE)
+        result = b""
+        while True:
+            while b"\r\n" not in self.buffer:
+                self._more()
+            line, self.buffer = self.buffer.split(b"\r\n", 1)
+            result += line
+            literal = re.search(rb"\{(\d+)\}$", line)
+            if not literal:
+                return result.decode("utf-8", "surrogateescape")
+            size = int(literal.group(1))
+            while len(self.buffer) < size:
+                self._more()
+            result += b"\r\n" + self.buffer[:size]
+            self.buffer = self.buffer[size:]
+
+    def quiet(self, seconds):
+        """True if nothing comes for so long."""
+        if self.buffer:
+            return False
+        self.sock.settimeout(seconds)
+        try:
+            self._more()
+            return False
+        except (socket.timeout, TimeoutError):
+            return True
+        finally:
+            self.sock.settimeout(PATIENCE)
+
+    def command(self, text):
+        """(untagged lines, tagged line)"""
+        self.tag += 1
+        tag = "t%d" % self.tag
+        self.send("%s %s\r\n" % (tag, text))
+        return self.answer(tag)
+
+    def answer(self, tag):
+        untagged = []
+        while True:
+            line = self.line()
+            if line.startswith(tag + " "):
+                return untagged, line
+            untagged.append(line)
+
+    def ok(self, text):
+        untagged, tagged = self.command(text)
+        if tagged.split(" ", 2)[1] != "OK":
+            raise Failure("%s: %s" % (text, tagged))
+        return untagged
+
+    def idle(self):
+        self.tag += 1
+        self.idle_tag = "t%d" % self.tag
+        self.send(self.idle_tag + " IDLE\r\n")
+        lines = []
+        while True:
+            line = self.line()
+            if line.startswith("+"):
+                return lines
+            lines.append(line)
+
+    def done(self):
+        self.send("DONE\r\n")
+        return self.answer(self.idle_tag)
+
+    def row(self):
+        """This session's row of `who`."""
+        for row in self.server.who(self.user):
+            if str(row.get("remote", "")).endswith(":%d" % self.local_port):
+                return row
+        return None
+
+    def id(self):
+        return self.server.wait(lambda: (self.row() or {}).get("id"), "the session in `who`")
+
+    def asleep(self):
+        row = self.row()
+        return row is not None and str(row.get("state", "")).startswith("asleep")
+
+    def sleep(self):
+        """Have it sleep now. (slept, why not)"""
+        _, ok, text = self.server.ctl("sleep", self.id())
+        return ok, text
+
+    def must_sleep(self):
+        def attempt():
+            if self.asleep():
+                return True
+            ok, self.why = self.sleep()
+            return ok
+        self.why = ""
+        try:
+            self.server.wait(attempt, "the session to sleep")
+        except Failure:
+            raise Failure("the session does not sleep: " + self.why)
+
+    def close(self):
+        self.sock.close()

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+"""The tests against the real programs: `suite.py list fast`, `suite.py run NAME`.
+
+fast: in ./run test, on the plain build. sanitized: in ./run test-all, on the
+build with sanitizers and fault points.
+"""
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# name: (lists it belongs to, command)
+TESTS = {
+    "talks": ({"fast", "sanitized"}, ["talk.py"]),
+}
+
+
+def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "list":
+        print("\n".join(n for n, (lists, _) in TESTS.items() if sys.argv[2] in lists))
+        return 0
+    if len(sys.argv) == 3 and sys.argv[1] == "run":
+        command = TESTS[sys.argv[2]][1]
+        return subprocess.call([sys.executable, os.path.join(HERE, command[0])] + command[1:])
+    print(__doc__)
+    return 2
+
+
+sys.exit(main())
