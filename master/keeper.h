@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MASTER_KEEPER_H
+#define MASTER_KEEPER_H
+/* What must outlive everybody else: named descriptors, and a duplicate of each
+ * sleeper's. It parses nothing of a client's, opens nothing, locks nothing. */
+#include <stdint.h>
+
+struct keeper;
+struct loop;
+
+/* listen_fd stays the caller's and must outlive the keeper. Descriptors below
+ * max_fds are handed out; some of them are left free for messages that come.
+ * NULL with errno. */
+struct keeper *keeper_create(struct loop *loop, int listen_fd, uint32_t max_fds);
+/* Closes everything that is kept. */
+void keeper_destroy(struct keeper **keeper);
+/* One line on standard error: what it holds. */
+void keeper_report(const struct keeper *keeper);
+#endif

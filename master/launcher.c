@@ -1,0 +1,627 @@
+/* SPDX-License-Identifier: MIT */
+/* It does as little as it can, so that it has no reason to die: it waits for
+ * the ends of two processes and for signals, and reads three kinds of message
+ * from master. Processes are watched by pidfd in all cases, because after
+ * --adopt they are not its children.
+ *
+ * At a fresh start it takes the lock on the run directory. A keeper whose
+ * launcher and master both died still runs and holds its clients: it answers
+ * on its socket and its pid stands in BASE/keeper.pid, and is adopted. */
+#include "master/launcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/ipc.h"
+#include "lib/loop.h"
+#include "master/backoff.h"
+#include "master/launcher-proto.h"
+#include "master/spawn.h"
+
+/* A keeper has nothing to do at its end but to close descriptors. */
+#define KEEPER_END_MS	5000
+
+struct launcher;
+struct watched {
+	struct launcher *launcher;
+	const char *program;
+	pid_t pid;			/* 0: does not run */
+	int pidfd;
+	struct loop_io io;
+	struct loop_timer timer;	/* until the next start */
+	struct backoff backoff;
+	uint64_t started_ms;
+	void (*start)(struct launcher *l);
+};
+struct launcher {
+	const struct launcher_options *opt;
+	struct loop *loop;
+	char dir[PATH_MAX];		/* of the programs */
+	int lock_fd, keeper_listen_fd;
+	struct watched keeper, master;
+	int channel;			/* to master */
+	struct loop_io channel_io;
+	struct loop_timer end_timer;
+	int ready_fd;
+	unsigned stops;			/* how often we were told to stop */
+	bool was_ready;			/* it came up once */
+	bool ending;			/* master is not started again */
+	int exit_status;
+};
+
+static void launcher_end(struct launcher *l, int status);
+
+/* ---- the run directory ---- */
+
+static int path_in_base(const struct launcher *l, const char *name, char *path,
+			size_t size)
+{
+	int n = snprintf(path, size, "%s/%s", l->opt->base_dir, name);
+
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+static int base_dir_make(const char *dir)
+{
+	struct stat st;
+
+	if (mkdir(dir, 0755) < 0 && errno != EEXIST) {
+		log_error("base-dir", "path=%s error=%s hint=%s", log_str(dir),
+			  log_str(strerror(errno)),
+			  log_str("set base_dir to a directory whose parent exists "
+				  "and is writable"));
+		return -errno;
+	}
+	if (lstat(dir, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 022))
+		return chmod(dir, 0755) < 0 ? -errno : 0;
+	log_error("base-dir", "path=%s owner=%u mode=%o error=%s", log_str(dir),
+		  st.st_uid, st.st_mode & 07777,
+		  log_str("it must be a directory of our own that nobody else can "
+			  "write to"));
+	return -EPERM;
+}
+
+/* Whoever lives of launcher and master has the lock's description open. */
+static int lock_take(struct launcher *l)
+{
+	char path[PATH_MAX], pid[16] = "?";
+	ssize_t n;
+	int ret = path_in_base(l, "lock", path, sizeof(path));
+
+	if (ret < 0)
+		return ret;
+	l->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (l->lock_fd < 0)
+		return -errno;
+	if (flock(l->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	n = read(l->lock_fd, pid, sizeof(pid) - 1);
+	if (n > 0)
+		pid[strcspn(pid, "\n")] = '\0';
+	log_error("already-running", "base_dir=%s pid=%s hint=%s",
+		  log_str(l->opt->base_dir), log_str(pid),
+		  log_str("stop it with: dormouse stop"));
+	return -EBUSY;
+}
+
+static void lock_write_pid(struct launcher *l)
+{
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+
+	if (ftruncate(l->lock_fd, 0) < 0 || pwrite(l->lock_fd, text, (size_t)n, 0) != n)
+		log_warn("lock", "error=%s", log_str(strerror(errno)));
+}
+
+static void keeper_pid_write(struct launcher *l)
+{
+	char path[PATH_MAX], text[16];
+	int n = snprintf(text, sizeof(text), "%d\n", (int)l->keeper.pid);
+	cleanup_fd int fd = -1;
+
+	if (path_in_base(l, "keeper.pid", path, sizeof(path)) < 0)
+		return;
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0 || write(fd, text, (size_t)n) != n)
+		log_warn("keeper-pid", "error=%s", log_str(strerror(errno)));
+}
+
+static int keeper_listen(struct launcher *l)
+{
+	char path[PATH_MAX];
+	int ret = path_in_base(l, "keeper", path, sizeof(path));
+
+	if (ret == 0)
+		ret = ipc_listen(path, 0600, 16, &l->keeper_listen_fd);
+	if (ret < 0)
+		log_error("keeper-listener", "error=%s", log_str(strerror(-ret)));
+	return ret;
+}
+
+/* ---- watching ---- */
+
+static void watched_gone(void *ctx, uint32_t events);
+
+static int watched_begin(struct watched *w, pid_t pid, int pidfd)
+{
+	int ret;
+
+	w->pid = pid;
+	w->pidfd = pidfd;
+	w->started_ms = clock_ms();
+	ret = loop_add(w->launcher->loop, &w->io, pidfd, EPOLLIN, watched_gone, w);
+	if (ret < 0)
+		log_error("watch", "program=%s error=%s", w->program,
+			  log_str(strerror(-ret)));
+	return ret;
+}
+
+static void watched_start_later(void *ctx)
+{
+	struct watched *w = ctx;
+
+	if (w->pid == 0)
+		w->start(w->launcher);
+}
+
+static void watched_restart(struct watched *w)
+{
+	uint64_t delay = backoff_next_ms(&w->backoff, clock_ms() - w->started_ms);
+
+	loop_timer_set(w->launcher->loop, &w->timer, delay, watched_start_later, w);
+}
+
+/* The exit status of a child, or -1: unknown, or killed. */
+static int watched_reap(struct watched *w)
+{
+	int status;
+
+	if (waitpid(w->pid, &status, 0) != w->pid) {
+		log_warn("died", "program=%s pid=%d lived_ms=%llu", w->program,
+			 (int)w->pid,
+			 (unsigned long long)(clock_ms() - w->started_ms));
+		return -1;
+	}
+	log_warn("died", "program=%s pid=%d %s=%d lived_ms=%llu", w->program,
+		 (int)w->pid, WIFSIGNALED(status) ? "signal" : "status",
+		 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+		 (unsigned long long)(clock_ms() - w->started_ms));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static bool status_is_final(const struct launcher *l, int status)
+{
+	/* What once came up is tried for ever. */
+	return status == MASTER_EXIT_STOPPED || status == MASTER_EXIT_CONFIG ||
+	       (status == MASTER_EXIT_START && !l->was_ready);
+}
+
+static void channel_ready(void *ctx, uint32_t events);
+
+static void master_gone(struct launcher *l, int status)
+{
+	/* Its last words first: an adopted master's status is only there. */
+	if (l->channel_io.active)
+		channel_ready(l, EPOLLIN);
+	if (l->channel_io.active)
+		loop_remove(l->loop, &l->channel_io);
+	fd_close(&l->channel);
+	if (status_is_final(l, status) && !l->ending) {
+		l->exit_status = status;
+		l->ending = true;
+	}
+	if (l->ending || l->stops > 0)
+		launcher_end(l, l->exit_status);
+	else
+		watched_restart(&l->master);
+}
+
+static void watched_gone(void *ctx, uint32_t events)
+{
+	struct watched *w = ctx;
+	struct launcher *l = w->launcher;
+	int status;
+
+	(void)events;
+	loop_remove(l->loop, &w->io);
+	status = watched_reap(w);
+	fd_close(&w->pidfd);
+	w->pid = 0;
+	if (w == &l->master) {
+		master_gone(l, status);
+	} else if (l->ending && l->master.pid == 0) {
+		loop_stop(l->loop);
+	} else {
+		watched_restart(w);
+	}
+}
+
+/* ---- the channel to master ---- */
+
+static void ready_tell(struct launcher *l, int status)
+{
+	unsigned char byte = (unsigned char)status;
+
+	if (l->ready_fd < 0)
+		return;
+	if (write(l->ready_fd, &byte, 1) != 1)
+		log_warn("ready", "error=%s", log_str(strerror(errno)));
+	close(l->ready_fd);
+	l->ready_fd = -1;
+}
+
+static void master_tell_keeper(struct launcher *l)
+{
+	struct ipc_out *out;
+	int ret;
+
+	if (l->channel < 0 || l->keeper.pid == 0)
+		return;
+	out = ipc_out_create(LAUNCHER_KEEPER);
+	if (out) {
+		ipc_out_u64(out, (uint64_t)l->keeper.pid);
+		ipc_out_fd(out, l->keeper.pidfd);
+	}
+	ret = ipc_send_free(l->channel, &out);
+	if (ret < 0 && ret != -EPIPE)
+		log_warn("channel", "error=%s", log_str(strerror(-ret)));
+}
+
+static void channel_message(struct launcher *l, struct ipc_in *in)
+{
+	uint32_t type = ipc_in_type(in);
+	uint64_t status = type == LAUNCHER_ENDING ? ipc_in_u64(in) : 0;
+
+	if (!ipc_in_done(in) || (type != LAUNCHER_ENDING && type != LAUNCHER_READY)) {
+		log_warn("channel", "error=unexpected type=%u", type);
+	} else if (type == LAUNCHER_READY) {
+		log_debug("ready", "master=%d", (int)l->master.pid);
+		l->was_ready = true;
+		ready_tell(l, 0);
+	} else if (status_is_final(l, (int)status)) {
+		l->ending = true;
+		l->exit_status = (int)status;
+	}
+}
+
+static void channel_ready(void *ctx, uint32_t events)
+{
+	struct launcher *l = ctx;
+	struct ipc_in *in;
+	int ret;
+
+	(void)events;
+	while ((ret = ipc_recv(l->channel, &in)) == 0) {
+		channel_message(l, in);
+		ipc_in_destroy(&in);
+	}
+	/* Its end is seen by the pidfd. */
+	if (ret != -EAGAIN)
+		loop_remove(l->loop, &l->channel_io);
+}
+
+/* ---- starting ---- */
+
+static void keeper_start(struct launcher *l)
+{
+	const char *args[12] = { "-b", l->opt->base_dir };
+	char level[4];
+	struct spawn sp = { .dir = l->dir, .program = "keeper", .args = args,
+			    .n_fds = 1 };
+	unsigned n = 2;
+	pid_t pid = 0;
+	int ret = 0, pidfd;
+
+	snprintf(level, sizeof(level), "%d", (int)l->opt->level);
+	args[n++] = "-L";
+	args[n++] = level;
+	if (l->opt->sink == LOG_TO_SYSLOG)
+		args[n++] = "-S";
+	if (l->opt->keeper_user) {
+		args[n++] = "-u";
+		args[n++] = l->opt->keeper_user;
+	}
+	if (l->keeper_listen_fd < 0)
+		ret = keeper_listen(l);
+	sp.fds[0] = l->keeper_listen_fd;
+	l->keeper.started_ms = clock_ms();
+	if (ret == 0)
+		ret = spawn_program(&sp, &pid);
+	pidfd = ret == 0 ? pidfd_open(pid, 0) : -1;
+	if (ret < 0 || pidfd < 0 || watched_begin(&l->keeper, pid, pidfd) < 0) {
+		log_error("start", "program=keeper error=%s",
+			  log_str(strerror(ret < 0 ? -ret : errno)));
+		watched_restart(&l->keeper);
+		return;
+	}
+	log_info("started", "program=keeper pid=%d", (int)pid);
+	keeper_pid_write(l);
+	master_tell_keeper(l);
+}
+
+static int channel_open(struct launcher *l, int fd)
+{
+	l->channel = fd;
+	return loop_add(l->loop, &l->channel_io, fd, EPOLLIN, channel_ready, l);
+}
+
+static int master_spawn(struct launcher *l, pid_t *pid_r)
+{
+	const char *args[] = { "-c", l->opt->config, NULL, NULL };
+	struct spawn sp = { .dir = l->dir, .program = "master", .args = args,
+			    .n_fds = 3 };
+	int pair[2], ret;
+
+	if (l->opt->foreground)
+		args[2] = "-F";
+	ret = ipc_pair(pair);
+	if (ret < 0)
+		return ret;
+	sp.fds[0] = pair[1];
+	sp.fds[1] = l->lock_fd;
+	sp.fds[2] = l->keeper_listen_fd;
+	ret = spawn_program(&sp, pid_r);
+	close(pair[1]);
+	if (ret < 0) {
+		close(pair[0]);
+		return ret;
+	}
+	return channel_open(l, pair[0]);
+}
+
+static void master_start(struct launcher *l)
+{
+	pid_t pid = 0;
+	int ret, pidfd;
+
+	l->master.started_ms = clock_ms();
+	ret = master_spawn(l, &pid);
+	pidfd = ret == 0 ? pidfd_open(pid, 0) : -1;
+	if (ret < 0 || pidfd < 0 || watched_begin(&l->master, pid, pidfd) < 0) {
+		log_error("start", "program=master error=%s",
+			  log_str(strerror(ret < 0 ? -ret : errno)));
+		if (l->channel_io.active)
+			loop_remove(l->loop, &l->channel_io);
+		fd_close(&l->channel);
+		watched_restart(&l->master);
+		return;
+	}
+	log_info("started", "program=master pid=%d", (int)pid);
+	master_tell_keeper(l);
+}
+
+/* ---- ending ---- */
+
+static void keeper_kill(void *ctx)
+{
+	struct launcher *l = ctx;
+
+	if (l->keeper.pid)
+		pidfd_send_signal(l->keeper.pidfd, SIGKILL, NULL, 0);
+	loop_stop(l->loop);
+}
+
+/* master is gone for good; the keeper has nobody left to keep for. */
+static void launcher_end(struct launcher *l, int status)
+{
+	l->ending = true;
+	l->exit_status = status;
+	loop_timer_cancel(l->loop, &l->master.timer);
+	loop_timer_cancel(l->loop, &l->keeper.timer);
+	ready_tell(l, status == 0 ? EXIT_FAILURE : status);
+	if (!l->keeper.pid) {
+		loop_stop(l->loop);
+		return;
+	}
+	pidfd_send_signal(l->keeper.pidfd, SIGTERM, NULL, 0);
+	loop_timer_set(l->loop, &l->end_timer, KEEPER_END_MS, keeper_kill, l);
+}
+
+/* The first asks master to stop kindly, the second to stop at once (master
+ * counts too), the third does not ask. */
+static void on_stop(void *ctx, int signo)
+{
+	struct launcher *l = ctx;
+
+	l->stops++;
+	log_info("stop", "signal=%d times=%u", signo, l->stops);
+	if (!l->master.pid)
+		launcher_end(l, 0);
+	else
+		pidfd_send_signal(l->master.pidfd, l->stops < 3 ? SIGTERM : SIGKILL,
+				  NULL, 0);
+}
+
+static void on_hup(void *ctx, int signo)
+{
+	struct launcher *l = ctx;
+
+	if (l->master.pid)
+		pidfd_send_signal(l->master.pidfd, signo, NULL, 0);
+}
+
+static void on_usr1(void *ctx, int signo)
+{
+	struct launcher *l = ctx;
+
+	(void)signo;
+	log_info("report", "master=%d keeper=%d stops=%u", (int)l->master.pid,
+		 (int)l->keeper.pid, l->stops);
+}
+
+/* ---- adopting ---- */
+
+static int pid_file_read(const char *path, pid_t *pid_r)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char text[16] = "";
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || atoi(text) <= 1)
+		return -ENOENT;
+	*pid_r = atoi(text);
+	return 0;
+}
+
+static bool pid_is_keeper(pid_t pid)
+{
+	char path[64], name[16] = "";
+	cleanup_fd int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, name, sizeof(name) - 1) > 0 &&
+	       strcmp(name, "keeper\n") == 0;
+}
+
+/* A keeper that has outlived its launcher and master. The pid file could be
+ * of another boot and the number somebody else's by now: it is believed only
+ * if something listens on the keeper's socket and the process has its name. */
+static bool keeper_adopt_orphan(struct launcher *l)
+{
+	char path[PATH_MAX];
+	cleanup_fd int fd = -1, pidfd = -1;
+	pid_t pid;
+
+	if (path_in_base(l, "keeper.pid", path, sizeof(path)) < 0 ||
+	    pid_file_read(path, &pid) < 0)
+		return false;
+	pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0 || !pid_is_keeper(pid) ||
+	    path_in_base(l, "keeper", path, sizeof(path)) < 0 ||
+	    ipc_connect(path, &fd) < 0)
+		return false;
+	log_info("adopted", "program=keeper pid=%d", (int)pid);
+	return watched_begin(&l->keeper, pid, fd_steal(&pidfd)) == 0;
+}
+
+static int begin_fresh(struct launcher *l)
+{
+	int ret = base_dir_make(l->opt->base_dir);
+
+	if (ret == 0)
+		ret = lock_take(l);
+	if (ret < 0)
+		return ret;
+	lock_write_pid(l);
+	if (!keeper_adopt_orphan(l)) {
+		ret = keeper_listen(l);
+		if (ret < 0)
+			return ret;
+		keeper_start(l);
+	}
+	master_start(l);
+	return 0;
+}
+
+static int cloexec(int fd)
+{
+	return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : fd;
+}
+
+/* Our predecessor died; master started us. */
+static int begin_adopted(struct launcher *l)
+{
+	int ret;
+
+	l->lock_fd = cloexec(LAUNCHER_FD_LOCK);
+	l->keeper_listen_fd = spawn_fd_is_open(LAUNCHER_FD_KEEPER) ?
+			      cloexec(LAUNCHER_FD_KEEPER) : -1;
+	if (l->lock_fd < 0 || cloexec(LAUNCHER_FD_CHANNEL) < 0 ||
+	    cloexec(LAUNCHER_FD_MASTER_PID) < 0 || l->opt->master_pid <= 0)
+		return -EBADF;
+	lock_write_pid(l);
+	ret = channel_open(l, LAUNCHER_FD_CHANNEL);
+	if (ret < 0)
+		return ret;
+	ret = watched_begin(&l->master, l->opt->master_pid, LAUNCHER_FD_MASTER_PID);
+	if (ret < 0)
+		return ret;
+	if (l->opt->keeper_pid > 0 && cloexec(LAUNCHER_FD_KEEPER_PID) >= 0)
+		return watched_begin(&l->keeper, l->opt->keeper_pid,
+				     LAUNCHER_FD_KEEPER_PID);
+	keeper_start(l);
+	return 0;
+}
+
+static int launcher_signals(struct launcher *l)
+{
+	static const struct {
+		int signo;
+		loop_signal_fn *fn;
+	} signals[] = {
+		{ SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_hup },
+		{ SIGUSR1, on_usr1 },
+	};
+	int ret = 0;
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]) && ret == 0; i++)
+		ret = loop_signal(l->loop, signals[i].signo, signals[i].fn, l);
+	return ret;
+}
+
+static int launcher_begin(struct launcher *l)
+{
+	int ret;
+
+	l->loop = loop_create();
+	if (!l->loop)
+		return -errno;
+	ret = spawn_own_dir(l->dir, sizeof(l->dir));
+	if (ret == 0)
+		ret = launcher_signals(l);
+	if (ret == 0)
+		ret = l->opt->adopt ? begin_adopted(l) : begin_fresh(l);
+	return ret;
+}
+
+/* The lock's file stays: removing it would race with the next start. */
+static void launcher_tidy(const struct launcher *l)
+{
+	static const char *const names[] = { "keeper", "keeper.pid" };
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < 2; i++) {
+		if (path_in_base(l, names[i], path, sizeof(path)) == 0)
+			unlink(path);
+	}
+}
+
+int launcher_run(const struct launcher_options *opt)
+{
+	struct launcher l = {
+		.opt = opt, .lock_fd = -1, .keeper_listen_fd = -1, .channel = -1,
+		.ready_fd = opt->ready_fd, .was_ready = opt->adopt,
+		.keeper = { .program = "keeper", .pidfd = -1, .start = keeper_start },
+		.master = { .program = "master", .pidfd = -1, .start = master_start },
+	};
+	int ret;
+
+	l.keeper.launcher = l.master.launcher = &l;
+	ret = launcher_begin(&l);
+	if (ret < 0) {
+		/* What is known better has been logged where it was known. */
+		log_error("start", "error=%s", log_str(strerror(-ret)));
+		ready_tell(&l, EXIT_FAILURE);
+		loop_destroy(&l.loop);
+		return EXIT_FAILURE;
+	}
+	loop_run(l.loop);
+	launcher_tidy(&l);
+	log_info("end", "status=%d", l.exit_status);
+	loop_destroy(&l.loop);
+	return l.exit_status == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

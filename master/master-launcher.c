@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* The other half of launcher.c: if the launcher dies, another one is started
+ * that adopts us and the keeper. The end of its channel tells: only the
+ * launcher has the other end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/ipc.h"
+#include "lib/log.h"
+#include "master/launcher-proto.h"
+#include "master/master-private.h"
+#include "master/spawn.h"
+
+static void launcher_ready_io(void *ctx, uint32_t events);
+
+static int launcher_channel(struct master *m, int fd)
+{
+	m->launcher_fd = fd;
+	m->launcher_started_ms = clock_ms();
+	return loop_add(m->loop, &m->launcher_io, fd, EPOLLIN, launcher_ready_io, m);
+}
+
+static void launcher_send(struct master *m, uint32_t type, bool with_status, int status)
+{
+	struct ipc_out *out;
+
+	if (m->launcher_fd < 0)
+		return;
+	out = ipc_out_create(type);
+	if (out && with_status)
+		ipc_out_u64(out, (uint64_t)status);
+	(void)ipc_send_free(m->launcher_fd, &out);
+}
+
+void master_launcher_ready(struct master *m)
+{
+	launcher_send(m, LAUNCHER_READY, false, 0);
+}
+
+void master_launcher_ending(struct master *m, int status)
+{
+	launcher_send(m, LAUNCHER_ENDING, true, status);
+}
+
+/* ---- starting another ---- */
+
+/* Descriptors and arguments as launcher-proto.h has them. */
+static int launcher_spawn(struct master *m, int channel, int own_pidfd)
+{
+	char own[16], keeper[16], level[4], user[32];
+	const struct settings *s = &m->config->settings;
+	const char *args[24] = {
+		"--adopt", "-b", s->base_dir, "-c", m->opt->config_file,
+		"--master-pid", own, "-L", level,
+	};
+	struct spawn sp = {
+		.dir = m->dir, .program = "launcher", .args = args, .n_fds = 5,
+		.fds = { channel, LAUNCHER_FD_LOCK,
+			 spawn_fd_is_open(LAUNCHER_FD_KEEPER) ? LAUNCHER_FD_KEEPER : -1,
+			 own_pidfd, m->keeper_pidfd },
+	};
+	unsigned n = 9;
+
+	snprintf(own, sizeof(own), "%d", (int)getpid());
+	snprintf(level, sizeof(level), "%d", (int)config_log_level(s));
+	if (m->keeper_pidfd >= 0) {
+		snprintf(keeper, sizeof(keeper), "%d", (int)m->keeper_pid);
+		args[n++] = "--keeper-pid";
+		args[n++] = keeper;
+	}
+	if (m->opt->foreground)
+		args[n++] = "-F";
+	else if (config_log_sink(s) == LOG_TO_SYSLOG)
+		args[n++] = "-S";
+	if (config_keeper_user(s, user, sizeof(user))) {
+		args[n++] = "-u";
+		args[n++] = user;
+	}
+	return spawn_program(&sp, &m->launcher_pid);
+}
+
+static int launcher_start_now(struct master *m)
+{
+	cleanup_fd int own_pidfd = pidfd_open(getpid(), 0), mine = -1, theirs = -1;
+	int pair[2], ret;
+
+	if (own_pidfd < 0)
+		return -errno;
+	ret = ipc_pair(pair);
+	if (ret < 0)
+		return ret;
+	mine = pair[0];
+	theirs = pair[1];
+	ret = launcher_spawn(m, theirs, own_pidfd);
+	if (ret < 0)
+		return ret;
+	log_info("started", "program=launcher pid=%d", (int)m->launcher_pid);
+	ret = launcher_channel(m, fd_steal(&mine));
+	if (ret == 0 && m->phase == MASTER_READY)
+		master_launcher_ready(m);
+	return ret;
+}
+
+static void launcher_start(void *ctx);
+
+static void launcher_start_later(struct master *m)
+{
+	uint64_t lived = clock_ms() - m->launcher_started_ms;
+
+	loop_timer_set(m->loop, &m->launcher_timer,
+		       backoff_next_ms(&m->launcher_backoff, lived), launcher_start, m);
+}
+
+static void launcher_start(void *ctx)
+{
+	struct master *m = ctx;
+	int ret;
+
+	m->launcher_started_ms = clock_ms();
+	ret = launcher_start_now(m);
+	if (ret < 0) {
+		log_error("start", "program=launcher error=%s",
+			  log_str(strerror(-ret)));
+		launcher_start_later(m);
+	}
+}
+
+/* ---- listening to it ---- */
+
+static void launcher_message(struct master *m, struct ipc_in *in)
+{
+	uint32_t pid;
+	int fd;
+
+	if (ipc_in_type(in) != LAUNCHER_KEEPER) {
+		log_error("protocol", "program=launcher type=%u", ipc_in_type(in));
+		return;
+	}
+	pid = ipc_in_u32(in);
+	fd = ipc_in_fd(in);
+	if (!ipc_in_done(in)) {
+		fd_close(&fd);
+		return;
+	}
+	fd_close(&m->keeper_pidfd);
+	m->keeper_pidfd = fd;
+	m->keeper_pid = (pid_t)pid;
+}
+
+static void launcher_ready_io(void *ctx, uint32_t events)
+{
+	struct master *m = ctx;
+	struct ipc_in *in;
+	int ret;
+
+	(void)events;
+	while ((ret = ipc_recv(m->launcher_fd, &in)) == 0) {
+		launcher_message(m, in);
+		ipc_in_destroy(&in);
+	}
+	if (ret == -EAGAIN)
+		return;
+	loop_remove(m->loop, &m->launcher_io);
+	fd_close(&m->launcher_fd);
+	log_warn("died", "program=launcher pid=%d", (int)m->launcher_pid);
+	m->launcher_pid = 0;
+	if (!master_is_stopping(m))
+		launcher_start_later(m);
+}
+
+int master_launcher_begin(struct master *m)
+{
+	if (!m->opt->with_launcher)
+		return 0;
+	m->launcher_pid = getppid();
+	for (int fd = LAUNCHER_FD_CHANNEL; fd <= LAUNCHER_FD_KEEPER; fd++) {
+		if (spawn_fd_is_open(fd) && fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+			return -errno;
+	}
+	return launcher_channel(m, LAUNCHER_FD_CHANNEL);
+}
+
+void master_launcher_end(struct master *m)
+{
+	loop_timer_cancel(m->loop, &m->launcher_timer);
+	loop_remove(m->loop, &m->launcher_io);
+	fd_close(&m->launcher_fd);
+	fd_close(&m->keeper_pidfd);
+}

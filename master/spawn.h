@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MASTER_SPAWN_H
+#define MASTER_SPAWN_H
+/* Start a program of ours: nothing of the parent comes along but descriptors 0
+ * to 2 (0 is /dev/null), those named, and a reduced environment. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define SPAWN_FDS_MAX	8
+
+struct spawn {
+	const char *dir;		/* where the program lies */
+	const char *program;
+	const char *const *args;	/* after argv[0], NULL-terminated; NULL: none */
+	/* They become 3, 4, ... in this order; -1 leaves that number closed. */
+	int fds[SPAWN_FDS_MAX];
+	unsigned n_fds;
+};
+/* 0 once the program runs (exec succeeded), else -errno. Its session is its
+ * own, so that a terminal's interrupt reaches only whom the shell started. */
+int spawn_program(const struct spawn *sp, pid_t *pid_r);
+/* The directory of the running executable. 0 or -errno. */
+int spawn_own_dir(char *dir, size_t size);
+/* True if fd is open: whether a start left that number closed. */
+bool spawn_fd_is_open(int fd);
+#endif
