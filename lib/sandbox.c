@@ -115,7 +115,7 @@ int sandbox_drop_bounding(void)
 	/* Survives fork as the set itself does, and neither survives exec. */
 	static bool dropped;
 
-	if (dropped)
+	if (dropped || geteuid() != 0)
 		return 0;
 	for (int cap = 0; cap < 64; cap++) {
 		int ret = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);

@@ -16,8 +16,8 @@ int sandbox_basics(void);
  * are that user already and not root. keep_caps: capability numbers (linux/capability.h) that stay, made
  * permitted+effective only (bounding set dropped). */
 int sandbox_become(uid_t uid, gid_t gid, const int *keep_caps, size_t n_caps);
-/* The bounding set alone, as root: 40 calls that sandbox_become() then does not
- * repeat. For a spare, while it waits. */
+/* The bounding set alone: 80 calls that sandbox_become() then does not repeat.
+ * For a spare, while it still waits. No-op returning 0 without root. */
 int sandbox_drop_bounding(void);
 /* chroot to a fresh empty directory (a deleted one: mkdtemp under dir, chroot, rmdir from
  * outside is done by name before chroot via its descriptor). Needs root; no-op returning 0 without it. */
