@@ -22,7 +22,6 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +29,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/run-user.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
 #include "lib/settings.h"
@@ -69,17 +69,19 @@ int rights_plan(const struct settings *s, struct rights *rights_r)
 		*rights_r = r;
 		return 0;
 	}
-	const struct passwd *pw = getpwnam(s->auth_user);
-	if (!pw) {
+	uid_t uid;
+	gid_t gid;
+	int ret = run_user_lookup(s->auth_user, &uid, &gid);
+	if (ret < 0 && ret != -EPERM) {
 		log_error("start", "auth_user %s does not exist: create it, or name another one",
 			log_str(s->auth_user));
 		return -ENOENT;
 	}
-	if (pw->pw_uid == 0) {
+	if (ret == -EPERM) {
 		log_error("start", "auth_user %s is root: name another one", log_str(s->auth_user));
 		return -EPERM;
 	}
-	r = (struct rights){ .change = true, .uid = pw->pw_uid, .gid = pw->pw_gid };
+	r = (struct rights){ .change = true, .uid = uid, .gid = gid };
 	if (*s->passwd_file && !readable_as(s->passwd_file, r.uid, r.gid)) {
 		r.read_all = kernel_has_landlock();
 		if (!r.read_all)

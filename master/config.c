@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -641,15 +640,17 @@ static int check_users(const struct config *c, const char *file)
 	};
 
 	for (size_t i = 0; !c->settings.user_mode && i < 3; i++) {
-		const struct passwd *pw = getpwnam(users[i].name);
+		uid_t uid;
+		gid_t gid;
+		int ret = run_user_lookup(users[i].name, &uid, &gid);
 
-		if (!pw)
+		if (ret == -ENOENT || ret == -EINVAL)
 			return complain(parse->errors, file, 0, "%s = \"%s\": there is "
 					"no such user; make it with  useradd --system "
 					"--user-group --no-create-home --home-dir "
 					"/nonexistent --shell /usr/sbin/nologin %s",
 					users[i].key, users[i].name, users[i].name);
-		if (pw->pw_uid == 0)
+		if (ret == -EPERM)
 			return complain(parse->errors, file, 0, "%s = \"%s\" is root; "
 					"name a user without rights", users[i].key,
 					users[i].name);
@@ -715,10 +716,11 @@ const char *config_log_file(const struct settings *s)
 
 bool config_keeper_user(const struct settings *s, char *out, size_t size)
 {
-	const struct passwd *pw = s->user_mode ? NULL : getpwnam(s->user);
+	uid_t uid;
+	gid_t gid;
 
-	if (!pw)
+	if (s->user_mode || run_user_lookup(s->user, &uid, &gid) < 0)
 		return false;
-	snprintf(out, size, "%u:%u", pw->pw_uid, pw->pw_gid);
+	snprintf(out, size, "%u:%u", uid, gid);
 	return true;
 }
