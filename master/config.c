@@ -5,6 +5,7 @@
  * braces that are never closed (config-text.c), files that cannot be read, and
  * keys that are given twice. It is used in config_parse() alone. */
 #include "master/config.h"
+#include "lib/run-user.h"
 
 #include <arpa/inet.h>
 #include <confuse.h>
