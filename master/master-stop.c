@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "master/launcher-proto.h"
 #include "master/master-private.h"
@@ -98,7 +99,8 @@ static void stop_enter(struct master *m, enum master_phase phase, enum ipc_stop 
 static void stop_finish(struct master *m)
 {
 	loop_timer_cancel(m->loop, &m->stop_timer);
-	log_info("stopped", "-");
+	log_info("stopped", "uptime_ms=%llu",
+		 (unsigned long long)(clock_ms() - m->started_ms));
 	control_stopped(m->control);
 	master_launcher_ending(m, MASTER_EXIT_STOPPED);
 	m->exit_status = MASTER_EXIT_STOPPED;

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* `dormouse start` reads the configuration, so that its mistakes are told to
+ * whoever typed the command, and becomes the launcher. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "master/config.h"
+#include "master/dormouse.h"
+#include "master/spawn.h"
+
+/* In ../libexec/dormouse (an installation, wherever it was moved), where it was
+ * configured to be, or beside us (a build). */
+static int launcher_find(char *path, size_t size)
+{
+	const char *const places[] = { "/../libexec/dormouse", NULL, "" };
+	char dir[PATH_MAX];
+	int ret = spawn_own_dir(dir, sizeof(dir));
+
+	for (size_t i = 0; i < 3 && ret == 0; i++) {
+		int n = snprintf(path, size, "%s%s/launcher",
+				 places[i] ? dir : DORMOUSE_LIBEXECDIR,
+				 places[i] ? places[i] : "");
+
+		if (n > 0 && (size_t)n < size && access(path, X_OK) == 0)
+			return 0;
+	}
+	return ret < 0 ? ret : -ENOENT;
+}
+
+/* In the background the log file is descriptor 2 of everybody. */
+static int log_redirect(const struct settings *s)
+{
+	const char *file = config_log_file(s);
+	cleanup_fd int fd = -1;
+
+	if (!file)
+		return 0;
+	fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+	if (fd < 0)
+		return -errno;
+	return dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
+}
+
+int cmd_start(struct invocation *inv)
+{
+	char launcher[PATH_MAX], file[PATH_MAX], user[32], level[4];
+	const char *argv[16] = { "launcher", "-b" };
+	struct config config;
+	unsigned n = 2;
+	int ret = dormouse_config(inv, &config);
+
+	if (ret < 0)
+		return DORMOUSE_FAILED;
+	if (!realpath(inv->config_file, file))
+		return dormouse_fail("%s: %s", inv->config_file, strerror(errno));
+	ret = launcher_find(launcher, sizeof(launcher));
+	if (ret < 0)
+		return dormouse_fail("the program launcher was not found beside this "
+				     "one nor in " DORMOUSE_LIBEXECDIR);
+	argv[n++] = config.settings.base_dir;
+	argv[n++] = "-c";
+	argv[n++] = file;
+	snprintf(level, sizeof(level), "%d", (int)config_log_level(&config.settings));
+	argv[n++] = "-L";
+	argv[n++] = level;
+	if (inv->foreground)
+		argv[n++] = "-F";
+	else if (config_log_sink(&config.settings) == LOG_TO_SYSLOG)
+		argv[n++] = "-S";
+	if (config_keeper_user(&config.settings, user, sizeof(user))) {
+		argv[n++] = "-u";
+		argv[n++] = user;
+	}
+	if (!inv->foreground && (ret = log_redirect(&config.settings)) < 0)
+		return dormouse_fail("%s: %s", config_log_file(&config.settings),
+				     strerror(-ret));
+	execv(launcher, (char *const *)argv);
+	return dormouse_fail("%s: %s", launcher, strerror(errno));
+}
+
+int cmd_check_config(struct invocation *inv)
+{
+	struct config config;
+
+	if (dormouse_config(inv, &config) < 0)
+		return DORMOUSE_FAILED;
+	printf("%s: good (%u listener%s, run directory %s)\n", inv->config_file,
+	       config.n_listeners, config.n_listeners == 1 ? "" : "s",
+	       config.settings.base_dir);
+	config_deinit(&config);
+	return DORMOUSE_OK;
+}
