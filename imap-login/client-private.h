@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef IMAP_LOGIN_CLIENT_PRIVATE_H
+#define IMAP_LOGIN_CLIENT_PRIVATE_H
+/* Between client.c (the connection) and command.c (what it says). */
+#include "imap-login/client.h"
+#include "imap-login/netaddr.h"
+#include "lib/buf.h"
+#include "lib/limits.h"
+#include "lib/list.h"
+#include "lib/loop.h"
+
+enum client_phase {
+	CLIENT_COMMANDS,	/* reads commands */
+	CLIENT_SASL,		/* waits for the line that AUTHENTICATE asked for */
+	CLIENT_AUTH,		/* waits for auth; reads nothing */
+	CLIENT_DELAY,		/* a refusal that is not told yet; reads nothing */
+	CLIENT_LEAVING,		/* has its ticket; output, then the queue */
+	CLIENT_CLOSING,		/* BYE is being written */
+	CLIENT_LINGER,		/* BYE is written, waits for the client to close */
+};
+
+struct client {
+	struct login *login;
+	unsigned slot;
+	enum client_phase phase;
+	struct stream *stream;
+	struct imap_parser *parser;
+	struct loop_io io;
+	struct loop_timer timer;	/* what it means goes by the phase */
+	struct netaddr remote, local;
+	uint64_t cookie;
+	bool tls;			/* later: set by the handshake */
+	bool secured;			/* TLS, or a client on this machine */
+	bool eof, logged;
+	uint64_t deadline_ms;		/* to log in */
+	uint64_t question;		/* CLIENT_AUTH: its id */
+	struct ipc_out *request;	/* not sent: auth is not there */
+	struct auth_link *link;		/* sent over this one */
+	struct list waiting;		/* CLIENT_LEAVING: in line for the queue */
+	struct buf packet;		/* RAW_LOGIN */
+	unsigned commands, bad_commands, failures;
+	size_t lingered;
+	char tag[IMAP_TAG_MAX_BYTES + 1];	/* of LOGIN or AUTHENTICATE */
+	char user[USER_NAME_MAX_BYTES + 1];	/* as given, for the log */
+	char answer[256];		/* CLIENT_DELAY */
+};
+
+const char *client_capabilities(const struct client *c);
+void client_set_phase(struct client *c, enum client_phase to, const char *why);
+/* `TAG text` */
+void client_answer(struct client *c, const char *tag, const char *text);
+/* `* BYE text`, then close; written and done by client_run(). */
+void client_bye(struct client *c, const char *text, const char *reason);
+/* Counts it; the last straw is BYE. */
+void client_bad(struct client *c, const char *tag, const char *text);
+/* Asks auth; the answer has this command's tag. Copies what it needs. */
+void client_ask(struct client *c, const char *tag, const char *mechanism,
+		const char *authzid, const char *user, const char *password);
+/* A refusal: told after a while that grows. */
+void client_refuse(struct client *c, const char *text, const char *reason);
+void client_log(const struct client *c, const char *event, const char *reason);
+
+/* command.c: the parser has a whole command. */
+void command_run(struct client *c);
+/* The line of a SASL exchange, without its end. */
+void command_sasl_line(struct client *c, const char *line, size_t len);
+#endif
