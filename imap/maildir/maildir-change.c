@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/* One change of a mailbox: lock, transaction, lines for the uidlist. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "imap/maildir/maildir.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+/* MODSEQs reserved at a time: the list hears of one change in a million. */
+#define MODSEQ_BLOCK		(UINT64_C(1) << 20)
+#define LINES_MAX_BYTES		(1u << 28)
+/* A stepping clock must not look like a reboot; none is quicker than this. */
+#define BOOT_TOLERANCE_S	10
+
+int file_error(int err)
+{
+	switch (err) {
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:	/* RLIMIT_FSIZE */
+		return MAILBOX_E_NOSPACE;
+	case EROFS:
+		return MAILBOX_E_READONLY;
+	default:
+		return -err;
+	}
+}
+
+/* When the system was started, in seconds. */
+static int64_t boot_time(void)
+{
+	struct timespec up;
+
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return (int64_t)(clock_wall_us() / 1000000) - up.tv_sec;
+}
+
+/* After a power failure the index may lack its last commits, of which clients
+ * know: then their MODSEQs must not be given a second time. */
+bool boot_changed(const struct box_row *row)
+{
+	int64_t gap = boot_time() - row->boot;
+
+	return gap > BOOT_TOLERANCE_S || gap < -BOOT_TOLERANCE_S;
+}
+
+/* Keywords that the list had and the index did not. */
+static int keywords_to_index(struct change *c)
+{
+	struct index *ix = &c->box->store->index;
+
+	for (uint32_t n = c->row.n_keywords; n < c->box->n_keywords; n++) {
+		const struct keyword *k = &c->box->keywords[n];
+		char letter[2] = { k->letter < 0 ? '-' : (char)('a' + k->letter) };
+		sqlite3_stmt *st;
+		int rc = index_stmt(ix, SQL_KEYWORD_ADD, &st);
+
+		if (rc)
+			return rc;
+		sqlite3_bind_int64(st, 1, c->row.box);
+		sqlite3_bind_int64(st, 2, n);
+		sqlite3_bind_text(st, 3, letter, 1, SQLITE_TRANSIENT);
+		sqlite3_bind_blob(st, 4, k->name, (int)strlen(k->name), SQLITE_STATIC);
+		rc = index_run(ix, st);
+		if (rc)
+			return rc;
+		c->row.n_keywords = n + 1;
+		c->touched = true;
+	}
+	return 0;
+}
+
+static int row_load(struct change *c)
+{
+	struct index *ix = &c->box->store->index;
+	struct mailbox *box = c->box;
+	int rc = index_box_get(ix, box->id, &c->row);
+
+	if (rc == 0 && c->row.box && c->row.uidvalidity != box->uidvalidity) {
+		rc = index_box_drop(ix, c->row.box);
+		c->row.box = 0;
+	}
+	if (rc || c->row.box)
+		return rc;
+	c->rebuild = true;
+	c->row = (struct box_row){
+		.uidvalidity = box->uidvalidity,
+		.uidnext = 1,
+		.first_recent = 1,
+		.list_uidnext = 1,
+		.boot = boot_time(),
+	};
+	return 0;
+}
+
+/* The index learns what the list says beyond it. */
+static int list_to_row(struct change *c)
+{
+	uint64_t offset = c->row.list_offset;
+	int rc = keywords_load(c->box, &c->row);
+
+	if (rc == 0)
+		rc = list_read(c->box, &c->row, &c->tail);
+	if (rc)
+		return rc;
+	if (c->rebuild) {
+		/* All that was ever told is below: nobody's MODSEQ is above. */
+		c->row.highestmodseq = c->row.history = c->row.list_modseq;
+		rc = index_box_add(&c->box->store->index, c->box->id, c->box->name, &c->row);
+		log_info("index-rebuild", "user=%s mailbox=%s", log_str(c->box->store->user),
+			 log_str(c->box->name));
+	} else if (boot_changed(&c->row)) {
+		if (c->row.highestmodseq < c->row.list_modseq)
+			c->row.highestmodseq = c->row.list_modseq;
+		c->row.boot = boot_time();
+		c->touched = true;
+	}
+	if (c->rebuild || c->row.list_offset != offset)
+		c->touched = true;
+	return rc ? rc : keywords_to_index(c);
+}
+
+static int change_open(struct change *c, bool durable, bool sync)
+{
+	struct stat st;
+	int rc;
+
+	if (fstat(c->box->dir_fd, &st) < 0)
+		return -errno;
+	if (st.st_nlink == 0)
+		return MAILBOX_E_GONE;
+	rc = list_open(c->box);
+	if (rc == 0)
+		rc = index_begin(&c->box->store->index, durable);
+	if (rc == 0)
+		rc = row_load(c);
+	if (rc == 0)
+		rc = list_to_row(c);
+	/* Messages of a session that died, or everything: what the list says
+	   is read once, so it is used now. */
+	if (rc == 0 && !sync &&
+	    (c->rebuild || c->tail.n_entries || c->tail.keyword_lines.len))
+		rc = sync_in_change(c, true);
+	return rc;
+}
+
+int change_begin(struct mailbox *box, bool durable, bool sync, struct change *c)
+{
+	int rc;
+
+	*c = (struct change){ .box = box };
+	buf_init(&c->lines, LINES_MAX_BYTES);
+	rc = list_lock(box);
+	if (rc)
+		return rc;
+	rc = change_open(c, durable, sync);
+	if (rc)
+		change_abort(c);
+	return rc;
+}
+
+static void change_end(struct change *c, bool failed)
+{
+	if (failed && c->undo_from)
+		renameat(c->box->dir_fd, c->undo_from, c->box->dir_fd, c->undo_to);
+	list_unlock(c->box);
+	list_tail_deinit(&c->tail);
+	buf_deinit(&c->lines);
+}
+
+void change_abort(struct change *c)
+{
+	index_rollback(&c->box->store->index);
+	change_end(c, true);
+}
+
+int change_lines(struct change *c)
+{
+	int rc;
+
+	if (c->lines.failed)
+		return -ENOMEM;
+	if (c->lines.len == 0)
+		return 0;
+	rc = list_append(c->box, &c->row, &c->lines, c->lines_durable);
+	buf_reset(&c->lines);
+	c->lines_durable = false;
+	c->touched = true;
+	return rc;
+}
+
+int change_commit(struct change *c)
+{
+	struct index *ix = &c->box->store->index;
+	int rc = change_lines(c);
+
+	if (rc == 0)
+		rc = keywords_to_index(c);
+	if (rc == 0)
+		rc = index_history_prune(ix, &c->row);
+	if (rc == 0 && c->touched)
+		rc = index_box_set(ix, &c->row);
+	if (rc == 0 && c->touched)
+		rc = index_commit(ix);
+	index_rollback(ix);	/* nothing, if it was committed */
+	if (rc == 0) {
+		c->box->row = c->row;
+		c->box->row_opened = ix->opened;
+	}
+	change_end(c, rc != 0);
+	index_checkpoint(ix);
+	return rc;
+}
+
+uint64_t change_modseq(struct change *c)
+{
+	if (c->modseq)
+		return c->modseq;
+	c->modseq = c->row.highestmodseq + 1;
+	if (c->modseq > c->row.list_modseq) {
+		struct uidlist_line l = { .kind = UIDLIST_MODSEQ };
+
+		l.value = c->row.list_modseq = c->modseq + MODSEQ_BLOCK;
+		change_line(c, &l, true);
+	}
+	c->row.highestmodseq = c->modseq;
+	c->touched = true;
+	return c->modseq;
+}
+
+void change_line(struct change *c, const struct uidlist_line *l, bool durable)
+{
+	uidlist_line_write(&c->lines, l);
+	c->lines_durable |= durable;
+}
+
+/* Only those that no letter can say, and only if there are any in play. */
+void change_keywords_line(struct change *c, const struct msg *m)
+{
+	struct uidlist_line l = { .kind = UIDLIST_MSG_KEYWORDS, .uid = m->uid };
+	char text[KEYWORDS_MAX * 5];
+	size_t len = 0;
+
+	for (uint32_t n = 0; n < c->box->n_keywords; n++) {
+		char digits[8];
+		size_t i = sizeof(digits);
+		uint32_t v = n;
+
+		if (c->box->keywords[n].letter >= 0 || !keywords_has(m->keywords, n))
+			continue;
+		do
+			digits[--i] = (char)('0' + v % 10);
+		while (v /= 10);
+		if (len)
+			text[len++] = ',';
+		memcpy(text + len, digits + i, sizeof(digits) - i);
+		len += sizeof(digits) - i;
+	}
+	l.text = text;
+	l.text_len = len;
+	change_line(c, &l, true);
+}
+
+void change_stamps_before(struct change *c, bool clean_r[DIR_COUNT])
+{
+	for (int d = 0; d < DIR_COUNT; d++) {
+		struct dir_stamp now;
+
+		clean_r[d] = dir_stamp_get(c->box->dir_fd, d, &now) == 0 &&
+			     dir_stamp_same(&now, &c->row.dirs[d]);
+	}
+}
+
+/* Not trusted: somebody else's change may hide behind ours. But the next sync need only
+ * compare names, not write. */
+void change_stamps_after(struct change *c, const bool clean[DIR_COUNT])
+{
+	for (int d = 0; d < DIR_COUNT; d++) {
+		struct dir_stamp now;
+
+		if (!clean[d] || dir_stamp_get(c->box->dir_fd, d, &now) != 0 ||
+		    dir_stamp_same(&now, &c->row.dirs[d]))
+			continue;
+		c->row.dirs[d] = now;
+		c->touched = true;
+	}
+}
+
+int box_load(struct mailbox *box)
+{
+	struct index *ix = &box->store->index;
+	struct box_row row;
+	int rc = index_check(ix);
+
+	if (rc == 0)
+		rc = index_box_get(ix, box->id, &row);
+	if (rc)
+		return rc;
+	if (!row.box || row.uidvalidity != box->uidvalidity)
+		return sync_box(box, true);
+	box->row = row;
+	box->row_opened = ix->opened;
+	return 0;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef IMAP_MAILDIR_MAILDIR_H
+#define IMAP_MAILDIR_MAILDIR_H
+/* Private to imap/maildir/: what its files share.
+ *
+ * Truth is the directory (existence, flags) and `dormouse-uidlist` (the rest);
+ * the index repeats both for speed. A change of ours goes: lock of the mailbox,
+ * BEGIN IMMEDIATE, lines to the uidlist (on disk before they matter), rename
+ * or unlink, COMMIT, unlock. Whatever step a crash comes after, the next sync
+ * finds the directory and the list, and brings the index up to them.
+ *
+ * Everything of an open mailbox goes through descriptors, so that `mv .A .B`
+ * does not disturb it. */
+#include <sys/types.h>
+
+#include "imap/mailbox.h"
+#include "imap/maildir/index.h"
+#include "imap/maildir/uidlist.h"
+#include "lib/buf.h"
+#include "lib/cursor.h"
+
+#define UIDLIST_NAME		"dormouse-uidlist"
+#define UIDLIST_TEMP_NAME	"dormouse-uidlist.tmp"
+#define UIDLIST_LOCK_NAME	"dormouse-uidlist.lock"
+#define UIDVALIDITY_NAME	"dormouse-uidvalidity"
+
+struct mail_store {
+	char *user, *mail_dir, *index_dir;
+	int mail_fd, index_fd;
+	struct index index;
+};
+
+struct keyword {
+	char *name;
+	int letter;	/* 0-25, or -1: too many for the file names */
+};
+
+struct mailbox {
+	struct mail_store *store;
+	char *name;
+	uint8_t id[16];
+	uint32_t uidvalidity;
+	int dir_fd;
+	int list_fd, lock_fd;		/* -1 until needed; list_fd is read and append */
+	ino_t list_ino;
+	uint64_t list_generation;
+	struct box_row row;		/* as of the last look */
+	uint64_t row_opened;		/* index.opened at that time */
+	struct keyword *keywords;
+	const char **keyword_names;
+	size_t n_keywords, keywords_cap;
+	struct msg one;			/* what mailbox_row()'s answer points into */
+};
+
+/* ---- mailbox directories (maildir-dir.c) ---- */
+/* The directory's name for a mailbox; "." for INBOX. 0, MAILBOX_E_NAME. */
+int mailbox_dir_name(const char *name, char dir_r[MAILDIR_NAME_MAX + 1]);
+/* The other way. False: not a mailbox's directory. */
+bool mailbox_name_from_dir(const char *dir, struct buf *name);
+/* 0, NONEXISTENT, -errno. */
+int mailbox_dir_open(struct mail_store *store, const char *dir, int *fd_r);
+/* cur, new, tmp (missing ones are made). */
+int mailbox_dir_populate(int dir_fd);
+int dir_fsync(int dir_fd, const char *name);
+/* Opens one with what its list says of it. */
+int mailbox_open_dir(struct mail_store *store, const char *dir, const char *name,
+		     struct mailbox **box_r);
+
+/* ---- dormouse-uidlist on disk (uidlist-file.c) ---- */
+/* What is known of the list within a transaction. */
+struct list_entry {
+	uint32_t uid;		/* 0: gone again */
+	uint32_t base, base_len;	/* in names */
+	uint32_t next;		/* hash chain, index + 1 */
+};
+struct list_tail {
+	struct buf names;
+	struct list_entry *entries;	/* UIDs that the index has not seen */
+	size_t n_entries, cap;
+	uint32_t *table;
+	size_t table_size;
+	struct buf keyword_lines;	/* K lines as they came: u32 uid, u16 n, u16[n] */
+};
+void list_tail_deinit(struct list_tail *t);
+/* Its UIDs were used. */
+void list_tail_forget(struct list_tail *t);
+/* The UID that the list gives to a base, 0 none. */
+uint32_t list_tail_find(const struct list_tail *t, const char *base, size_t len);
+/* Takes the lock; 0, BUSY, GONE, -errno. */
+int list_lock(struct mailbox *box);
+void list_unlock(struct mailbox *box);
+/* Opens (or opens again, if it was rewritten) the list and checks that it is still this mailbox's. 0,
+ * GONE, VALIDITY, CORRUPT. Needs no lock. */
+int list_open(struct mailbox *box);
+/* Reads what was appended since row->list_offset, keeping row's list_* up to date.
+ * UIDs from row->uidnext on go to the tail. */
+int list_read(struct mailbox *box, struct box_row *row, struct list_tail *tail);
+/* Appends lines; all or nothing. */
+int list_append(struct mailbox *box, struct box_row *row, const struct buf *lines, bool durable);
+/* The file of a mailbox that has none: a new id and UIDVALIDITY, or Dovecot's. Lock held. */
+int list_create(struct mail_store *store, int dir_fd, const char *name, const struct buf *more,
+		uint32_t uidvalidity, const uint8_t id[16]);
+/* A whole new file: written aside, on disk before it takes the name. */
+int list_replace(int dir_fd, const struct buf *b);
+/* Reads the header. 0, NONEXISTENT (no such file), CORRUPT, -errno. */
+int list_header(int dir_fd, struct uidlist_line *header_r);
+/* Writes the list anew from the index, if most of its lines are stale. After a sync, in its
+ * transaction. */
+struct change;
+int list_compact_if_needed(struct change *c);
+int uidvalidity_next(struct mail_store *store, uint32_t *uidvalidity_r);
+
+/* What Dovecot left: read only (maildir-adopt.c). Appends lines for its UIDs and keywords. */
+int dovecot_adopt(int dir_fd, struct buf *lines, uint32_t *uidvalidity, uint8_t id[16]);
+
+/* ---- keywords of a mailbox (maildir-keywords.c) ---- */
+int keywords_add(struct mailbox *box, uint32_t n, int letter, const char *name, size_t len);
+void keywords_free(struct mailbox *box);
+/* From the index, as many as row has. */
+int keywords_load(struct mailbox *box, const struct box_row *row);
+uint32_t keywords_known_letters(const struct mailbox *box);
+/* The keywords that the letters stand for replace those with letters in words. */
+void keywords_from_letters(const struct mailbox *box, uint32_t letters, uint64_t *words);
+uint32_t keywords_to_letters(const struct mailbox *box, const uint64_t *words);
+bool keywords_same(const uint64_t *a, const uint64_t *b);
+/* Does it have keywords that have no letter? */
+bool keywords_beyond_letters(const struct mailbox *box, const uint64_t *words);
+
+/* ---- one change (maildir-change.c) ---- */
+struct change {
+	struct mailbox *box;
+	struct box_row row;
+	struct list_tail tail;
+	struct buf lines;	/* for the list, not written yet */
+	bool lines_durable;
+	uint64_t modseq;	/* of this change; 0: none so far */
+	bool rebuild;		/* the mailbox was not in the index */
+	bool touched;		/* something to commit */
+	const char *undo_from, *undo_to;	/* renamed back if it fails */
+};
+/* Lock, BEGIN, list read, mailbox row loaded; a mailbox that the index does not know is
+ * synced first. durable: for what is acknowledged as stored. */
+int change_begin(struct mailbox *box, bool durable, bool sync, struct change *c);
+/* Writes the lines gathered. */
+int change_lines(struct change *c);
+/* Commits if touched, and unlocks. */
+int change_commit(struct change *c);
+void change_abort(struct change *c);
+/* The MODSEQ of this change, reserved. */
+uint64_t change_modseq(struct change *c);
+/* A line that must be on disk before the change (durable) or may be lost. */
+void change_line(struct change *c, const struct uidlist_line *l, bool durable);
+void change_keywords_line(struct change *c, const struct msg *m);
+/* Our own renames changed the directories: before our first one they were as row says. */
+void change_stamps_before(struct change *c, bool clean_r[DIR_COUNT]);
+void change_stamps_after(struct change *c, const bool clean[DIR_COUNT]);
+/* Finds or creates a keyword. */
+int change_keyword(struct change *c, const char *name, uint32_t *n_r);
+
+/* Was the system started anew since the row was written? */
+bool boot_changed(const struct box_row *row);
+/* Row for reading; syncs if the index does not know the mailbox. */
+int box_load(struct mailbox *box);
+/* A function that ran into a damaged index is run once more. */
+#define BOX_RETRY(rc, call) \
+	do { \
+		rc = (call); \
+		if (rc == -EUCLEAN) \
+			rc = (call); \
+		if (rc == -EUCLEAN) \
+			rc = -EIO; \
+	} while (0)
+
+/* ---- directory and index (maildir-sync.c) ---- */
+/* force: look even if the stamps say that nothing changed. */
+int sync_in_change(struct change *c, bool force);
+int sync_box(struct mailbox *box, bool force);
+int dir_stamp_get(int dir_fd, int dir, struct dir_stamp *stamp_r);
+bool dir_stamp_same(const struct dir_stamp *a, const struct dir_stamp *b);
+bool dir_stamp_old(const struct dir_stamp *s, int64_t now_us);
+/* errno of a file operation as we report it. */
+int file_error(int err);
+#endif
