@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* CREATE, DELETE, RENAME (RFC 3501 6.3.3 to 6.3.5). */
+#include <string.h>
+#include <strings.h>
+
+#include "imap/command.h"
+#include "imap/holder-link.h"
+
+static void mailbox_done(struct cmd *cmd, int ret)
+{
+	/* GONE is about the selected mailbox; here it was another. */
+	if (ret == MAILBOX_E_GONE)
+		ret = MAILBOX_E_NONEXISTENT;
+	if (ret != 0)
+		cmd_mailbox_error(cmd, ret);
+	else
+		cmd_ok(cmd, "%s completed.", cmd->name);
+}
+
+/* RFC 3501 6.3.3: a separator at the end only says that children will come. */
+static const char *without_separator(struct cmd *cmd, struct mail_store *store, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len > 1 && name[len - 1] == mail_store_separator(store))
+		len--;
+	return arena_strndup(cmd->session->arena, name, len);
+}
+
+void cmd_create(struct cmd *cmd)
+{
+	struct mail_store *store;
+	const char *name;
+	int ret;
+
+	/* RFC 6154's USE attributes and other parameters are not offered. */
+	if (cmd->count != 1) {
+		cmd_bad(cmd, "CREATE takes a mailbox.");
+		return;
+	}
+	name = cmd_mailbox_arg(cmd, &cmd->args[0]);
+	if (name == NULL)
+		return;
+	ret = session_store(cmd->session, &store);
+	if (ret == 0)
+		ret = mail_store_create(store, without_separator(cmd, store, name));
+	mailbox_done(cmd, ret);
+}
+
+/* A client may delete what it has selected: then nothing is selected. */
+void cmd_delete(struct cmd *cmd)
+{
+	struct session *s = cmd->session;
+	struct mail_store *store;
+	const char *name;
+	bool selected;
+	int ret;
+
+	if (cmd->count != 1) {
+		cmd_bad(cmd, "DELETE takes a mailbox.");
+		return;
+	}
+	name = cmd_mailbox_arg(cmd, &cmd->args[0]);
+	if (name == NULL)
+		return;
+	selected = s->box != NULL && strcmp(mailbox_name(s->box), name) == 0;
+	ret = session_store(s, &store);
+	if (ret == 0)
+		ret = mail_store_delete(store, name);
+	if (ret == 0 && selected) {
+		session_unselect(s, true);
+		if (s->holder != NULL)
+			holder_link_hello(s->holder);
+	}
+	mailbox_done(cmd, ret);
+}
+
+void cmd_rename(struct cmd *cmd)
+{
+	struct session *s = cmd->session;
+	struct mail_store *store;
+	const char *from, *to;
+	int ret;
+
+	if (cmd->count != 2) {
+		cmd_bad(cmd, "RENAME takes two mailboxes.");
+		return;
+	}
+	from = cmd_mailbox_arg(cmd, &cmd->args[0]);
+	to = from != NULL ? cmd_mailbox_arg(cmd, &cmd->args[1]) : NULL;
+	if (to == NULL)
+		return;
+	ret = session_store(s, &store);
+	if (ret == 0)
+		ret = mail_store_rename(store, from, without_separator(cmd, store, to));
+	/* The selected mailbox is found by its id; its label has its name. */
+	if (ret == 0 && s->box != NULL && s->holder != NULL)
+		holder_link_hello(s->holder);
+	mailbox_done(cmd, ret);
+}

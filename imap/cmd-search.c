@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* SEARCH (RFC 3501 6.4.4), with ESEARCH results (RFC 4731). The old view is
+ * searched, as its numbers are what the answer is made of: messages that are
+ * gone and not told of may match by what is remembered. */
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "imap/command.h"
+#include "imap/rows.h"
+#include "imap/search.h"
+#include "lib/imap-write.h"
+
+enum search_return { RETURN_MIN = 1, RETURN_MAX = 2, RETURN_ALL = 4, RETURN_COUNT = 8 };
+
+struct result {
+	struct search *q;
+	struct uidset found;		/* UIDs */
+	struct uidset unsized;		/* their sizes must be found out first */
+	uint64_t first_modseq, last_modseq, highest_modseq;
+	bool gone;			/* met one that is gone */
+};
+
+/* ---- arguments ---- */
+
+/* RETURN (...) (RFC 4731 3.1); none named means ALL */
+static bool parse_return(struct cmd *cmd, const struct imap_arg *list, unsigned *returns_r)
+{
+	static const char *const names[] = { "MIN", "MAX", "ALL", "COUNT" };
+	unsigned returns = 0;
+
+	if (list->type != IMAP_ARG_LIST) {
+		cmd_bad(cmd, "RETURN takes a list.");
+		return false;
+	}
+	for (size_t i = 0; i < list->count; i++) {
+		size_t n = 0;
+
+		while (n < 4 && !imap_arg_is_atom(&list->items[i], names[n]))
+			n++;
+		if (n == 4) {
+			cmd_bad(cmd, "Unknown result option of SEARCH.");
+			return false;
+		}
+		returns |= 1u << n;
+	}
+	*returns_r = returns != 0 ? returns : RETURN_ALL;
+	return true;
+}
+
+/* RFC 3501 6.4.4: US-ASCII must be known; nothing here depends on it yet. */
+static bool parse_charset(struct cmd *cmd, const struct imap_arg *arg)
+{
+	const char *name = imap_arg_astring(arg);
+
+	if (name == NULL) {
+		cmd_bad(cmd, "CHARSET takes a name.");
+		return false;
+	}
+	if (strcasecmp(name, "US-ASCII") == 0 || strcasecmp(name, "UTF-8") == 0)
+		return true;
+	cmd_no(cmd, "BADCHARSET (US-ASCII UTF-8)", "Unknown charset.");
+	return false;
+}
+
+/* ---- searching ---- */
+
+static int unsized_row(void *ctx, const struct mail_row *row)
+{
+	struct result *res = ctx;
+
+	return row->size_known ? 0 : uidset_add(&res->unsized, row->uid);
+}
+
+/* Sizes that nobody asked for yet: each message is read once, and the index
+ * keeps what came out. One that cannot be read has none. */
+static int find_sizes(struct result *res)
+{
+	struct session *s = res->q->cmd->session;
+	struct uidset_iter it;
+	int ret = mailbox_rows(s->box, &s->view.uids, false, unsized_row, res);
+
+	for (uint32_t uid = uidset_first(&res->unsized, &it); uid != 0 && ret == 0;
+	     uid = uidset_next(&res->unsized, &it)) {
+		struct mail_reader *r = NULL;
+		uint64_t header, total;
+
+		if (mailbox_read_open(s->box, uid, &r) == 0)
+			(void)mail_reader_sizes(r, &header, &total);
+		mail_reader_close(&r);
+	}
+	return ret;
+}
+
+static int search_row(void *ctx, const struct mail_row *row)
+{
+	struct result *res = ctx;
+
+	res->gone |= row->expunged;
+	if (!search_matches(res->q, row))
+		return 0;
+	if (uidset_is_empty(&res->found))
+		res->first_modseq = row->modseq;
+	res->last_modseq = row->modseq;
+	if (row->modseq > res->highest_modseq)
+		res->highest_modseq = row->modseq;
+	return uidset_add(&res->found, row->uid);
+}
+
+static int search_run(struct result *res)
+{
+	struct session *s = res->q->cmd->session;
+	int ret = res->q->uses_size ? find_sizes(res) : 0;
+
+	return ret != 0 ? ret : mailbox_rows(s->box, &s->view.uids, true, search_row, res);
+}
+
+/* ---- answers ---- */
+
+/* * SEARCH, written as it goes: a hundred thousand numbers need no memory. */
+static int tell_search(struct result *res, const struct uidset *numbers)
+{
+	struct stream *out = res->q->cmd->session->stream;
+	struct uidset_iter it;
+
+	stream_puts(out, "* SEARCH");
+	for (uint32_t n = uidset_first(numbers, &it); n != 0; n = uidset_next(numbers, &it))
+		stream_printf(out, " %u", n);
+	/* RFC 7162 3.1.6 */
+	if (res->q->uses_modseq && !uidset_is_empty(numbers))
+		stream_printf(out, " (MODSEQ %llu)", (unsigned long long)res->highest_modseq);
+	return stream_puts(out, "\r\n");
+}
+
+/* RFC 4731 3.2: the MODSEQ of what is named, MIN and MAX, or of all. */
+static uint64_t result_modseq(const struct result *res, unsigned returns)
+{
+	if (returns & (RETURN_ALL | RETURN_COUNT))
+		return res->highest_modseq;
+	if (returns == RETURN_MIN)
+		return res->first_modseq;
+	if (returns == RETURN_MAX || res->last_modseq > res->first_modseq)
+		return res->last_modseq;
+	return res->first_modseq;
+}
+
+static void esearch_items(struct result *res, const struct uidset *numbers, unsigned returns,
+			  struct buf *line)
+{
+	uint64_t count = uidset_count(numbers);
+
+	if (count > 0) {
+		if (returns & RETURN_MIN)
+			buf_printf(line, " MIN %u", uidset_nth(numbers, 0));
+		if (returns & RETURN_MAX)
+			buf_printf(line, " MAX %u", uidset_nth(numbers, count - 1));
+		if (returns & RETURN_ALL) {
+			buf_append_str(line, " ALL ");
+			uidset_print(numbers, line);
+		}
+	}
+	if (returns & RETURN_COUNT)
+		buf_printf(line, " COUNT %llu", (unsigned long long)count);
+	if (count > 0 && res->q->uses_modseq)
+		buf_printf(line, " MODSEQ %llu",
+			   (unsigned long long)result_modseq(res, returns));
+}
+
+static int tell_esearch(struct result *res, const struct uidset *numbers, unsigned returns)
+{
+	struct cmd *cmd = res->q->cmd;
+	struct buf line;
+	int ret;
+
+	buf_init(&line, SIZE_MAX);
+	buf_append_str(&line, "* ESEARCH (TAG ");
+	imap_write_string(&line, cmd->tag, strlen(cmd->tag));
+	buf_append_str(&line, cmd->uid ? ") UID" : ")");
+	esearch_items(res, numbers, returns, &line);
+	buf_append_str(&line, "\r\n");
+	ret = line.failed ? -ENOMEM : stream_write(cmd->session->stream, line.data, line.len);
+	buf_deinit(&line);
+	return ret;
+}
+
+static int search_tell(struct result *res, unsigned returns)
+{
+	struct cmd *cmd = res->q->cmd;
+	struct uidset numbers;
+	int ret;
+
+	uidset_init(&numbers);
+	ret = cmd->uid ? uidset_copy(&numbers, &res->found) :
+		view_seqs(&cmd->session->view, &res->found, &numbers);
+	if (ret == 0)
+		ret = returns != 0 ? tell_esearch(res, &numbers, returns) :
+			tell_search(res, &numbers);
+	uidset_deinit(&numbers);
+	return ret;
+}
+
+static void search_and_tell(struct search *q, unsigned returns)
+{
+	struct cmd *cmd = q->cmd;
+	struct result res = { .q = q };
+	int ret;
+
+	if (q->uses_modseq)
+		session_enable_condstore(cmd->session);
+	cmd->seqs_used = q->uses_seqs;
+	uidset_init(&res.found);
+	uidset_init(&res.unsized);
+	ret = search_run(&res);
+	if (ret == 0)
+		ret = search_tell(&res, returns);
+	if (ret != 0) {
+		cmd_mailbox_error(cmd, ret);
+	} else {
+		/* RFC 5530, EXPUNGEISSUED: its example is this one. */
+		if (res.gone)
+			cmd->code = "EXPUNGEISSUED";
+		cmd_ok(cmd, "%sSEARCH completed.", cmd->uid ? "UID " : "");
+	}
+	uidset_deinit(&res.found);
+	uidset_deinit(&res.unsized);
+}
+
+void cmd_search(struct cmd *cmd)
+{
+	const struct imap_arg *args = cmd->args;
+	size_t count = cmd->count;
+	unsigned returns = 0;
+	struct search q;
+
+	if (count >= 2 && imap_arg_is_atom(&args[0], "RETURN")) {
+		if (!parse_return(cmd, &args[1], &returns))
+			return;
+		args += 2;
+		count -= 2;
+	}
+	if (count >= 2 && imap_arg_is_atom(&args[0], "CHARSET")) {
+		if (!parse_charset(cmd, &args[1]))
+			return;
+		args += 2;
+		count -= 2;
+	}
+	if (search_parse(&q, cmd, args, count))
+		search_and_tell(&q, returns);
+	search_deinit(&q);
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/* Sections of a message (RFC 3501 6.4.5). Bytes pass from the reader to the
+ * stream in pieces; a header is read twice, once to count what will be sent,
+ * because a literal says its length first. The road not taken, collecting the
+ * chosen fields, would let one message decide how much memory we need. */
+#include "imap/fetch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "imap/command.h"
+#include "imap/mailbox.h"
+#include "lib/imap-write.h"
+
+/* Field names above this are nobody's (RFC 5322 2.1.1: a line has 998). */
+#define FIELD_NAME_MAX_BYTES	998
+
+/* ---- the client's words ---- */
+
+/* One word of "HEADER.FIELDS (a "b" c)": the parser has checked quotes. */
+static const char *take_name(struct arena *arena, const char **p)
+{
+	char *name = arena_strdup(arena, *p);
+	size_t len = 0;
+
+	if (**p != '"') {
+		while (**p != '\0' && **p != ' ' && **p != ')')
+			name[len++] = *(*p)++;
+	} else {
+		for ((*p)++; **p != '\0' && **p != '"'; (*p)++) {
+			if (**p == '\\')
+				(*p)++;
+			name[len++] = **p;
+		}
+		if (**p == '"')
+			(*p)++;
+	}
+	name[len] = '\0';
+	return name;
+}
+
+/* header-list = "(" header-fld-name *(SP header-fld-name) ")" */
+static bool parse_names(struct cmd *cmd, const char *p, struct fetch_item *item)
+{
+	struct arena *arena = cmd->session->arena;
+	size_t room = strlen(p) / 2 + 1;
+
+	if (*p++ != '(')
+		return false;
+	item->names = arena_alloc(arena, room * sizeof(*item->names));
+	do {
+		const char *name = take_name(arena, &p);
+
+		if (*name == '\0' || item->n_names == room)
+			return false;
+		item->names[item->n_names++] = name;
+	} while (*p++ == ' ');
+	return p[-1] == ')' && *p == '\0';
+}
+
+/* partial = "<" number64 "." nz-number64 ">" (RFC 9051 section 9) */
+static bool parse_partial(const char *p, struct fetch_item *item)
+{
+	struct imap_arg arg = { .type = IMAP_ARG_ATOM };
+	const char *dot = strchr(p, '.'), *end = strchr(p, '>');
+
+	if (*p == '\0')
+		return true;
+	if (*p != '<' || dot == NULL || end == NULL || dot > end || end[1] != '\0')
+		return false;
+	arg.data = p + 1;
+	arg.len = (size_t)(dot - p - 1);
+	if (!imap_arg_u64(&arg, &item->from))
+		return false;
+	arg.data = dot + 1;
+	arg.len = (size_t)(end - dot - 1);
+	item->partial = true;
+	return imap_arg_u64(&arg, &item->len) && item->len > 0;
+}
+
+static bool section_is(const char *section, const char *word)
+{
+	return strcasecmp(section, word) == 0;
+}
+
+static bool section_begins(const char *section, const char *word)
+{
+	return strncasecmp(section, word, strlen(word)) == 0;
+}
+
+static bool parse_section(struct cmd *cmd, const char *section, struct fetch_item *item)
+{
+	static const char fields[] = "HEADER.FIELDS ", not_fields[] = "HEADER.FIELDS.NOT ";
+
+	if (*section == '\0') {
+		item->section = SECTION_ALL;
+	} else if (section_is(section, "HEADER")) {
+		item->section = SECTION_HEADER;
+	} else if (section_is(section, "TEXT")) {
+		item->section = SECTION_TEXT;
+	} else if (section_begins(section, fields)) {
+		item->section = SECTION_FIELDS;
+		return parse_names(cmd, section + strlen(fields), item);
+	} else if (section_begins(section, not_fields)) {
+		item->section = SECTION_FIELDS_NOT;
+		return parse_names(cmd, section + strlen(not_fields), item);
+	} else if (*section >= '1' && *section <= '9') {
+		cmd_no(cmd, NULL, "Sections of MIME parts (BODY[%.20s]) are not supported yet.",
+		       section);
+		return false;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* As the client wrote it, names as astrings again. */
+static const char *section_label(struct arena *arena, const struct fetch_item *item)
+{
+	static const char *const words[] = {
+		[SECTION_ALL] = "", [SECTION_HEADER] = "HEADER", [SECTION_TEXT] = "TEXT",
+		[SECTION_FIELDS] = "HEADER.FIELDS (",
+		[SECTION_FIELDS_NOT] = "HEADER.FIELDS.NOT (",
+	};
+	struct buf b;
+	const char *label;
+
+	buf_init(&b, SIZE_MAX);
+	buf_printf(&b, "BODY[%s", words[item->section]);
+	for (size_t i = 0; i < item->n_names; i++) {
+		if (i > 0)
+			buf_append_u8(&b, ' ');
+		imap_write_astring(&b, item->names[i]);
+	}
+	buf_append_str(&b, item->n_names > 0 ? ")]" : "]");
+	if (item->partial)
+		buf_printf(&b, "<%llu>", (unsigned long long)item->from);
+	buf_append_u8(&b, 0);
+	label = b.failed ? "BODY[]" : arena_strdup(arena, (char *)b.data);
+	buf_deinit(&b);
+	return label;
+}
+
+/* Where the section ends: a "]" in quotes or in the list of names does not. */
+static const char *section_end(const char *p)
+{
+	bool quoted = false, list = false;
+
+	for (; *p != '\0'; p++) {
+		if (quoted && *p == '\\' && p[1] != '\0')
+			p++;
+		else if (*p == '"')
+			quoted = !quoted;
+		else if (!quoted && (*p == '(' || *p == ')'))
+			list = *p == '(';
+		else if (*p == ']' && !quoted && !list)
+			return p;
+	}
+	return NULL;
+}
+
+bool fetch_body_parse(struct cmd *cmd, const char *text, struct fetch_item *item_r)
+{
+	struct arena *arena = cmd->session->arena;
+	const char *open = strchr(text, '[');
+	const char *close = open != NULL ? section_end(open + 1) : NULL;
+	struct fetch_item item = { .what = FETCH_BODY };
+
+	item.sets_seen = !section_begins(text, "BODY.PEEK[");
+	if (close == NULL || (item.sets_seen && !section_begins(text, "BODY["))) {
+		cmd_bad(cmd, "Unknown item of FETCH.");
+		return false;
+	}
+	if (!parse_section(cmd, arena_strndup(arena, open + 1, (size_t)(close - open - 1)),
+			   &item)) {
+		if (cmd->result == CMD_NONE)
+			cmd_bad(cmd, "Invalid section in BODY[].");
+		return false;
+	}
+	if (!parse_partial(close + 1, &item)) {
+		cmd_bad(cmd, "Invalid partial range behind BODY[].");
+		return false;
+	}
+	item.label = section_label(arena, &item);
+	*item_r = item;
+	return true;
+}
+
+/* ---- bytes ---- */
+
+/* Bytes of a section on their way: all are counted, those of the wanted window
+ * are written if there is a stream. */
+struct sink {
+	struct stream *stream;		/* NULL: count only */
+	uint64_t pos;			/* bytes of the section so far */
+	uint64_t from, to;		/* window */
+};
+
+static int sink_put(struct sink *k, const uint8_t *data, size_t len)
+{
+	uint64_t begin = k->pos, end = k->pos + len;
+
+	k->pos = end;
+	if (k->stream == NULL || end <= k->from || begin >= k->to)
+		return 0;
+	if (begin < k->from) {
+		data += k->from - begin;
+		begin = k->from;
+	}
+	if (end > k->to)
+		end = k->to;
+	return stream_write(k->stream, data, (size_t)(end - begin));
+}
+
+/* The window of len bytes that an item asks for. */
+static void item_window(const struct fetch_item *item, uint64_t len, uint64_t *from_r,
+			uint64_t *to_r)
+{
+	uint64_t from = 0, to = len;
+
+	if (item->partial) {
+		from = item->from < len ? item->from : len;
+		to = item->len < len - from ? from + item->len : len;
+	}
+	*from_r = from;
+	*to_r = to;
+}
+
+static int literal_begin(struct session *s, const struct fetch_item *item, const char *sep,
+			 uint64_t len)
+{
+	return stream_printf(s->stream, "%s%s {%llu}\r\n", sep, item->label,
+			     (unsigned long long)len);
+}
+
+/* What was promised cannot be sent: say nothing more. */
+static int literal_broken(struct session *s)
+{
+	if (!s->dead) {
+		s->dead = true;
+		s->end_reason = "message could not be read to its end";
+		loop_stop(s->loop);
+	}
+	return -EPIPE;
+}
+
+static int copy_range(struct session *s, struct mail_reader *r, uint64_t from, uint64_t to)
+{
+	uint8_t data[16384];
+
+	while (from < to) {
+		uint64_t want = to - from < sizeof(data) ? to - from : sizeof(data);
+		long n = mail_reader_read(r, from, data, (size_t)want);
+
+		if (n <= 0 || stream_write(s->stream, data, (size_t)n) < 0)
+			return literal_broken(s);
+		from += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* ---- fields of a header ---- */
+
+struct fields {
+	const struct fetch_item *item;
+	struct sink *sink;
+	uint8_t name[FIELD_NAME_MAX_BYTES];
+	size_t name_len;
+	enum { AT_LINE_START, IN_NAME, IN_REST } where;
+	bool chosen;			/* this field is sent */
+	bool ended;			/* the empty line was met */
+};
+
+static bool name_matches(const struct fields *f)
+{
+	size_t len = f->name_len;
+	bool found = false;
+
+	/* RFC 5322 4.5.8: old mail has blanks before the colon. */
+	while (len > 0 && (f->name[len - 1] == ' ' || f->name[len - 1] == '\t'))
+		len--;
+	for (size_t i = 0; i < f->item->n_names && !found; i++)
+		found = strlen(f->item->names[i]) == len &&
+			strncasecmp(f->item->names[i], (const char *)f->name, len) == 0;
+	return found == (f->item->section == SECTION_FIELDS);
+}
+
+/* The name is known: what was held back of it is sent or dropped. */
+static int name_decided(struct fields *f, bool chosen)
+{
+	f->chosen = chosen;
+	f->where = IN_REST;
+	return chosen ? sink_put(f->sink, f->name, f->name_len) : 0;
+}
+
+/* One byte of a name; c ends it if it is a colon or a line end. */
+static int name_byte(struct fields *f, uint8_t c)
+{
+	int ret = 0;
+
+	if (c == ':') {
+		ret = name_decided(f, name_matches(f));
+	} else if (c == '\n' && f->name_len == 1 && f->name[0] == '\r') {
+		f->ended = true;
+		f->where = IN_REST;
+		f->chosen = false;
+	} else if (c == '\n' || f->name_len == sizeof(f->name)) {
+		/* no field at all */
+		ret = name_decided(f, f->item->section == SECTION_FIELDS_NOT);
+	} else {
+		f->name[f->name_len++] = c;
+	}
+	return ret;
+}
+
+static int fields_byte(struct fields *f, uint8_t c)
+{
+	int ret = 0;
+
+	if (f->where == AT_LINE_START) {
+		if (c == ' ' || c == '\t') {	/* folded: goes with its field */
+			f->where = IN_REST;
+		} else {
+			f->where = IN_NAME;
+			f->name_len = 0;
+		}
+	}
+	if (f->where == IN_NAME)
+		ret = name_byte(f, c);
+	if (f->where == IN_REST && ret == 0 && f->chosen)
+		ret = sink_put(f->sink, &c, 1);
+	if (c == '\n')
+		f->where = AT_LINE_START;
+	return ret;
+}
+
+/* Runs the header through the filter. The empty line, which a chosen header
+ * always ends with (RFC 3501 6.4.5), is added by us. */
+static int fields_run(struct mail_reader *r, uint64_t header, const struct fetch_item *item,
+		      struct sink *sink)
+{
+	struct fields f = { .item = item, .sink = sink, .where = AT_LINE_START };
+	uint8_t data[4096];
+	uint64_t at = 0;
+	int ret = 0;
+
+	while (at < header && ret == 0 && !f.ended) {
+		uint64_t want = header - at < sizeof(data) ? header - at : sizeof(data);
+		long n = mail_reader_read(r, at, data, (size_t)want);
+
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+		for (long i = 0; i < n && ret == 0 && !f.ended; i++)
+			ret = fields_byte(&f, data[i]);
+		at += (uint64_t)n;
+	}
+	return ret != 0 ? ret : sink_put(sink, (const uint8_t *)"\r\n", 2);
+}
+
+static int write_fields(struct session *s, struct mail_reader *r, uint64_t header,
+			const struct fetch_item *item, const char *sep)
+{
+	struct sink sink = { .stream = NULL };
+	uint64_t from, to;
+	int ret = fields_run(r, header, item, &sink);
+
+	if (ret != 0)
+		return ret;
+	item_window(item, sink.pos, &from, &to);
+	ret = literal_begin(s, item, sep, to - from);
+	if (ret != 0)
+		return ret;
+	sink = (struct sink){ .stream = s->stream, .from = from, .to = to };
+	return fields_run(r, header, item, &sink) == 0 ? 0 : literal_broken(s);
+}
+
+int fetch_body_write(struct session *s, struct mail_reader *r, const struct fetch_item *item,
+		     const char *sep)
+{
+	uint64_t header, total, from, to, begin = 0, end;
+	int ret = mail_reader_sizes(r, &header, &total);
+
+	if (ret != 0)
+		return ret;
+	end = total;
+	switch (item->section) {
+	case SECTION_FIELDS:
+	case SECTION_FIELDS_NOT:
+		return write_fields(s, r, header, item, sep);
+	case SECTION_HEADER:
+		end = header;
+		break;
+	case SECTION_TEXT:
+		begin = header;
+		break;
+	case SECTION_ALL:
+		break;
+	}
+	item_window(item, end - begin, &from, &to);
+	ret = literal_begin(s, item, sep, to - from);
+	return ret != 0 ? ret : copy_range(s, r, begin + from, begin + to);
+}
