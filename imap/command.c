@@ -24,6 +24,7 @@ static const struct command commands[] = {
 	{ "CLOSE",	CMD_IN_SELECTED | CMD_NO_SYNC,		cmd_close },
 	{ "UNSELECT",	CMD_IN_SELECTED | CMD_NO_SYNC,		cmd_unselect },
 	{ "LIST",	CMD_ANY,				cmd_list },
+	{ "LSUB",	CMD_ANY,				cmd_list },
 	{ "STATUS",	CMD_ANY,				cmd_status },
 	{ "CREATE",	CMD_ANY,				cmd_create },
 	{ "DELETE",	CMD_ANY,				cmd_delete },
@@ -121,6 +122,11 @@ void cmd_mailbox_error(struct cmd *cmd, int error)
 	default:
 		break;
 	}
+	if (error < 0 && error == stream_error(s->stream)) {
+		/* The client is gone; nobody reads this. */
+		cmd_no(cmd, "UNAVAILABLE", "Connection failed.");
+		return;
+	}
 	log_error("mailbox", "id=%016llx user=%s command=%s error=%s",
 		  (unsigned long long)s->ticket.sid, log_str(s->ticket.user), cmd->name,
 		  log_str(error > 0 ? mailbox_strerror(error) : strerror(-error)));
@@ -157,12 +163,12 @@ const char *cmd_mailbox_arg(struct cmd *cmd, const struct imap_arg *arg)
 static void command_sync(struct cmd *cmd, const struct command *row)
 {
 	struct session *s = cmd->session;
-	bool expunge = !(row->flags & CMD_NO_EXPUNGE) || cmd->uid;
+	bool expunge = !(row->flags & CMD_NO_EXPUNGE) || (cmd->uid && !cmd->seqs_used);
 	int ret;
 
-	if (s->box == NULL || (row->flags & CMD_NO_SYNC) || cmd->result == CMD_BAD)
+	if (s->box == NULL || s->dead || (row->flags & CMD_NO_SYNC) || cmd->result == CMD_BAD)
 		return;
-	ret = view_update(s, &cmd->own);
+	ret = view_update(s, NULL);
 	if (ret != 0) {
 		/* An answer stands; only a lost mailbox ends the session. */
 		if (ret == MAILBOX_E_GONE || ret == MAILBOX_E_VALIDITY)
@@ -174,9 +180,11 @@ static void command_sync(struct cmd *cmd, const struct command *row)
 		return;
 	}
 	(void)view_tell(s, expunge);
+	if (!expunge)
+		(void)view_tell_floor(s);
 }
 
-static void command_answer(struct cmd *cmd)
+void command_answer(struct cmd *cmd)
 {
 	static const char *const words[] = {
 		[CMD_NONE] = "OK", [CMD_OK] = "OK", [CMD_NO] = "NO", [CMD_BAD] = "BAD",
@@ -184,7 +192,8 @@ static void command_answer(struct cmd *cmd)
 	struct stream *out = cmd->session->stream;
 	const char *text = cmd->text != NULL ? cmd->text : "Done.";
 
-	if (cmd->no_tagged || (cmd->session->logout && cmd->result == CMD_NONE))
+	if (cmd->no_tagged || cmd->session->dead ||
+	    (cmd->session->logout && cmd->result == CMD_NONE))
 		return;
 	if (cmd->expunge_issued && cmd->result <= CMD_OK) {
 		/* RFC 5530: some of it could not be answered. */
@@ -234,10 +243,8 @@ void command_run(struct session *s, const struct imap_command *parsed)
 	};
 
 	s->commands++;
-	uidset_init(&cmd.own);
 	command_dispatch(&cmd);
 	command_answer(&cmd);
-	uidset_deinit(&cmd.own);
 	arena_reset(s->arena);
 	s->last_activity_ms = clock_ms();
 }

@@ -35,7 +35,7 @@ struct cmd {
 	const char *text;
 	bool no_tagged;			/* the function answers the tag itself later (IDLE) */
 	bool expunge_issued;		/* set by FETCH/STORE/...: something asked for is gone: OK becomes NO [EXPUNGEISSUED] */
-	struct uidset own;		/* UIDs whose last flag change was ours and is told (or .SILENT) */
+	bool seqs_used;			/* UID SEARCH with sequence numbers in it: no EXPUNGE either (RFC 7162 3.2.10.2) */
 };
 struct command {
 	const char *name;
@@ -44,6 +44,8 @@ struct command {
 };
 const struct command *command_find(const char *name);
 void command_run(struct session *s, const struct imap_command *parsed);
+/* The tagged line of cmd's result, for a command that is refused before its end. */
+void command_answer(struct cmd *cmd);
 
 void cmd_ok(struct cmd *cmd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cmd_no(struct cmd *cmd, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -77,6 +79,8 @@ void cmd_append(struct cmd *cmd);	/* runs at the end of the line */
  * of the literal (or refuses it: a tagged NO instead of the continuation, returns false and the session resets the
  * parser). */
 bool cmd_append_stream(struct session *s, const struct imap_command *parsed);
+/* Forgets a message that was read and whose command will not be run. */
+void cmd_append_abort(struct session *s);
 
 /* IDLE's lines (cmd-idle.c): consumes complete lines of the input. */
 void idle_input(struct session *s);

@@ -2,6 +2,7 @@
 #include "imap/session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -51,9 +52,20 @@ void session_unselect(struct session *s, bool tell_closed)
 		holder_link_unwatch(s->holder);
 	mailbox_close(&s->box);
 	view_deinit(&s->view);
-	/* RFC 7162 3.2.11: what comes after it is about the next mailbox. */
-	if (tell_closed && (s->enabled & (ENABLED_QRESYNC | ENABLED_IMAP4REV2)))
+	/* RFC 7162 3.2.11: what comes after it is about the next mailbox. To
+	   every client, also without an enabling command. */
+	if (tell_closed)
 		stream_puts(s->stream, "* OK [CLOSED] Previous mailbox closed.\r\n");
+}
+
+const char *session_remote(const struct session *s)
+{
+	static char text[80];
+	const char *ip = s->remote_ip != NULL ? s->remote_ip : "";
+
+	snprintf(text, sizeof(text), strchr(ip, ':') != NULL ? "[%s]:%u" : "%s:%u", ip,
+		 s->remote_port);
+	return text;
 }
 
 const char *session_capabilities(const struct session *s)
@@ -94,6 +106,7 @@ static void parse_failed(struct session *s, enum imap_parse result)
 	const char *tag = imap_parser_tag(s->parser);
 	const char *reason = imap_parser_reason(s->parser);
 
+	cmd_append_abort(s);
 	if (result == IMAP_PARSE_FATAL) {
 		session_bye(s, NULL, reason, "input beyond every limit");
 		return;
@@ -258,6 +271,7 @@ static void session_end(struct session *s)
 	   and an old state looking good. */
 	loop_remove(s->loop, &s->client_io);
 	shutdown(fd, SHUT_RDWR);
+	cmd_append_abort(s);
 	session_unselect(s, false);
 	hibernate_forget_views(s);
 	mail_store_close(&s->store);

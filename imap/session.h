@@ -68,6 +68,8 @@ struct session {
 	bool changed;			/* a CHANGED came since the last comparison */
 	bool sleep_wanted;		/* operator asked */
 
+	struct append *append;		/* cmd-append.c: a message is read, its command not yet */
+
 	/* ending */
 	bool logout;			/* the tagged OK of LOGOUT is written: end */
 	bool dead;			/* the stream failed or the client left */
@@ -79,8 +81,10 @@ struct session {
 int session_store(struct session *s, struct mail_store **store_r);
 /* Ends the session after what is written now: `* BYE text`. reason is for the log. */
 void session_bye(struct session *s, const char *code, const char *text, const char *reason);
-/* Closes the selected mailbox, if any (no expunge); with QRESYNC on, tells `* OK [CLOSED]` if tell_closed (RFC 7162 3.2.11). */
+/* Closes the selected mailbox, if any (no expunge); tells `* OK [CLOSED]` if tell_closed (RFC 7162 3.2.11). */
 void session_unselect(struct session *s, bool tell_closed);
+/* "192.0.2.7:4711" or "[2001:db8::1]:4711", for labels. Static buffer. */
+const char *session_remote(const struct session *s);
 /* The text after CAPABILITY, for the session as it is. */
 const char *session_capabilities(const struct session *s);
 bool session_condstore(const struct session *s);	/* CONDSTORE or QRESYNC enabled */

@@ -181,7 +181,27 @@ static int note_expunged(struct view *v, struct mailbox *box)
 	return ret;
 }
 
-static int note_changed(struct view *v, struct mailbox *box, const struct uidset *own)
+/* Those of own that somebody changed after own_modseq stay among the changed. */
+static int drop_own(struct mailbox *box, struct uidset *changed, const struct uidset *own,
+		    uint64_t own_modseq)
+{
+	struct uidset later;
+	int ret;
+
+	uidset_init(&later);
+	ret = mailbox_changed_since(box, own_modseq, &later);
+	if (ret == 0)
+		ret = uidset_intersect(&later, changed);
+	if (ret == 0)
+		ret = uidset_remove_set(changed, own);
+	if (ret == 0)
+		ret = uidset_add_set(changed, &later);
+	uidset_deinit(&later);
+	return ret;
+}
+
+static int note_changed(struct view *v, struct mailbox *box, const struct uidset *own,
+			uint64_t own_modseq)
 {
 	struct uidset changed, fresh;
 	int ret;
@@ -198,7 +218,7 @@ static int note_changed(struct view *v, struct mailbox *box, const struct uidset
 	if (ret == 0)
 		ret = uidset_intersect(&changed, &v->uids);
 	if (ret == 0 && own != NULL)
-		ret = uidset_remove_set(&changed, own);
+		ret = drop_own(box, &changed, own, own_modseq);
 	if (ret == 0)
 		ret = uidset_add_set(&v->pending, &changed);
 	uidset_deinit(&changed);
@@ -207,6 +227,11 @@ static int note_changed(struct view *v, struct mailbox *box, const struct uidset
 }
 
 int view_update(struct session *s, const struct uidset *own)
+{
+	return view_update_own(s, own, INT64_MAX);
+}
+
+int view_update_own(struct session *s, const struct uidset *own, uint64_t own_modseq)
 {
 	struct view *v = &s->view;
 	int ret;
@@ -220,7 +245,7 @@ int view_update(struct session *s, const struct uidset *own)
 	/* Note the value first: whoever commits in between is seen again. */
 	uint64_t modseq = mailbox_highestmodseq(s->box);
 
-	ret = note_changed(v, s->box, own);
+	ret = note_changed(v, s->box, own, own_modseq);
 	if (ret == 0)
 		ret = note_expunged(v, s->box);
 	if (ret == 0 && modseq > v->told_modseq)
@@ -363,28 +388,49 @@ struct tell_flags {
 	int told;
 };
 
-static int tell_flags_row(void *ctx, const struct mail_row *row)
+/* RFC 7162 3.2.4: after a CONDSTORE enabling command, UID and MODSEQ both. */
+unsigned view_unsolicited(const struct session *s)
 {
-	struct tell_flags *t = ctx;
-	struct session *s = t->s;
+	unsigned what = VIEW_FLAGS;
+
+	if (session_condstore(s))
+		what |= VIEW_UID | VIEW_MODSEQ;
+	if (s->enabled & ENABLED_IMAP4REV2)
+		what |= VIEW_UID;
+	return what;
+}
+
+int view_write_fetch(struct session *s, const struct mail_row *row, unsigned what)
+{
+	const char *sep = "";
 	struct buf line;
 	int ret;
 
 	buf_init(&line, SIZE_MAX);
 	buf_printf(&line, "* %u FETCH (", view_seq(&s->view, row->uid));
-	/* RFC 7162 3.2.4: with QRESYNC, UID in every unsolicited FETCH;
-	   3.1.4.2: MODSEQ once a CONDSTORE enabling command was given. */
-	if (s->enabled & (ENABLED_QRESYNC | ENABLED_IMAP4REV2))
-		buf_printf(&line, "UID %u ", row->uid);
-	buf_append_str(&line, "FLAGS ");
-	view_write_flags(s, row, &line);
-	if (session_condstore(s))
-		buf_printf(&line, " MODSEQ (%llu)", (unsigned long long)row->modseq);
+	if (what & VIEW_UID) {
+		buf_printf(&line, "UID %u", row->uid);
+		sep = " ";
+	}
+	if (what & VIEW_FLAGS) {
+		buf_printf(&line, "%sFLAGS ", sep);
+		view_write_flags(s, row, &line);
+		sep = " ";
+	}
+	if (what & VIEW_MODSEQ)
+		buf_printf(&line, "%sMODSEQ (%llu)", sep, (unsigned long long)row->modseq);
 	buf_append_str(&line, ")\r\n");
 	ret = line.failed ? -ENOMEM : stream_write(s->stream, line.data, line.len);
 	buf_deinit(&line);
-	t->told++;
 	return ret;
+}
+
+static int tell_flags_row(void *ctx, const struct mail_row *row)
+{
+	struct tell_flags *t = ctx;
+
+	t->told++;
+	return view_write_fetch(t->s, row, view_unsolicited(t->s));
 }
 
 static int tell_flags(struct session *s)
@@ -436,21 +482,64 @@ int view_write_keywords(struct session *s)
 	return ret;
 }
 
+int view_tell_keywords(struct session *s)
+{
+	const char *const *names;
+
+	int ret;
+
+	if (mailbox_keywords(s->box, &names) <= s->view.keywords_told)
+		return 0;
+	ret = view_write_keywords(s);
+	return ret < 0 ? ret : 1;
+}
+
+struct floor {
+	uint64_t remembered, lowest;
+};
+
+static int floor_row(void *ctx, const struct mail_row *row)
+{
+	struct floor *f = ctx;
+
+	f->remembered++;
+	if (row->modseq < f->lowest)
+		f->lowest = row->modseq;
+	return 0;
+}
+
+/* RFC 7162 3.2 and 6: the client believes itself up to date with the highest
+ * MODSEQ it saw, so it has to be told when an EXPUNGE below that still waits.
+ * Where the history does not tell the EXPUNGE's MODSEQ, 1 is low enough. */
+int view_tell_floor(struct session *s)
+{
+	const struct view *v = &s->view;
+	struct floor f = { .lowest = UINT64_MAX };
+	int ret;
+
+	if (!(s->enabled & ENABLED_QRESYNC) || uidset_is_empty(&v->expunged))
+		return 0;
+	ret = mailbox_rows(s->box, &v->expunged, true, floor_row, &f);
+	if (ret != 0)
+		return as_errno(ret);
+	if (f.remembered < uidset_count(&v->expunged) || f.lowest < 2)
+		f.lowest = 2;
+	return stream_printf(s->stream, "* OK [HIGHESTMODSEQ %llu] Expunges wait.\r\n",
+			     (unsigned long long)f.lowest - 1);
+}
+
 int view_tell(struct session *s, bool allow_expunge)
 {
 	struct view *v = &s->view;
-	const char *const *names;
 	int told = 0, ret;
 
 	if (!view_has_news(v, allow_expunge))
 		return 0;
 	/* The client must know a keyword before it meets it in a FETCH. */
-	if (mailbox_keywords(s->box, &names) > v->keywords_told) {
-		ret = view_write_keywords(s);
-		if (ret < 0)
-			return ret;
-		told++;
-	}
+	ret = view_tell_keywords(s);
+	if (ret < 0)
+		return ret;
+	told += ret;
 	if (allow_expunge) {
 		ret = tell_expunged(s);
 		if (ret < 0)

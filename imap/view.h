@@ -46,6 +46,9 @@ int view_seqs(const struct view *v, const struct uidset *uids, struct uidset *se
  * tells nothing. own: UIDs whose latest change is this session's own and needs no telling (may be NULL).
  * 0 or as mailbox_sync(). */
 int view_update(struct session *s, const struct uidset *own);
+/* As view_update() after a change of ours that was given own_modseq: what
+ * somebody else did to the same messages after it is noted all the same. */
+int view_update_own(struct session *s, const struct uidset *own, uint64_t own_modseq);
 /* Writes what was noted as untagged responses, in the form that the session's
  * ENABLEd extensions call for. allow_expunge false: EXPUNGE/VANISHED wait.
  * Returns how many responses were written, or -errno / mailbox error. */
@@ -58,6 +61,15 @@ bool view_has_news(const struct view *v, bool allow_expunge);
 struct mail_row;
 struct buf;
 int view_write_flags(struct session *s, const struct mail_row *row, struct buf *out);
+enum view_fetch { VIEW_UID = 1, VIEW_FLAGS = 2, VIEW_MODSEQ = 4 };
+/* What a FETCH has to hold that the client did not ask for (RFC 7162 3.2.4). */
+unsigned view_unsolicited(const struct session *s);
+/* * n FETCH (...) with what: enum view_fetch. 0 or -errno. */
+int view_write_fetch(struct session *s, const struct mail_row *row, unsigned what);
+/* Tells the keywords if there are some that the client does not know. 1 if so, 0, or -errno. */
+int view_tell_keywords(struct session *s);
+/* With QRESYNC, while an EXPUNGE has to wait: HIGHESTMODSEQ below it (RFC 7162 3.2). */
+int view_tell_floor(struct session *s);
 /* * FLAGS and * OK [PERMANENTFLAGS]; marks all keywords as told. */
 int view_write_keywords(struct session *s);
 #endif
