@@ -81,7 +81,17 @@ static struct parse {
 	int first_line[KEYS];
 	int password_line;
 	char *password_file;
+	cfg_t *root;
 } *parse;
+
+/* The file that is being read. A section that is not CFGF_MULTI was made before
+ * there was any file, and knows none. */
+static const char *file_of(const cfg_t *cfg)
+{
+	if (cfg->filename)
+		return cfg->filename;
+	return parse->root->filename ? parse->root->filename : "configuration";
+}
 
 /* ---- complaints ---- */
 
@@ -134,10 +144,10 @@ static void complain_unknown(cfg_t *cfg, const char *word)
 				    section && strcmp(section, "auth") == 0);
 
 	if (near)
-		complain(parse->errors, cfg->filename, cfg->line,
+		complain(parse->errors, file_of(cfg), cfg->line,
 			 "unknown setting \"%s\"; did you mean %s?", word, near);
 	else
-		complain(parse->errors, cfg->filename, cfg->line,
+		complain(parse->errors, file_of(cfg), cfg->line,
 			 "unknown setting \"%s\"%s%s%s; known ones are in "
 			 "the manual and in dormouse.conf's example", word,
 			 section ? " in section \"" : "", section ? section : "",
@@ -159,8 +169,7 @@ static void confuse_error(cfg_t *cfg, const char *fmt, va_list ap)
 	}
 	buf_init(&text, CONFIG_ERRORS_MAX_BYTES);
 	buf_vprintf(&text, fmt, ap);
-	complain(parse->errors, cfg->filename ? cfg->filename : "configuration",
-		 cfg->line, "%.*s; settings look like  name = value  and sections "
+	complain(parse->errors, file_of(cfg), cfg->line, "%.*s; settings look like  name = value  and sections "
 		 "like  name { ... }", (int)text.len, text.data ? (char *)text.data : "");
 	buf_deinit(&text);
 }
@@ -177,7 +186,7 @@ static int refuse(cfg_t *cfg, const char *fmt, ...)
 	va_start(ap, fmt);
 	buf_vprintf(&text, fmt, ap);
 	va_end(ap);
-	complain(parse->errors, cfg->filename, cfg->line, "%.*s", (int)text.len,
+	complain(parse->errors, file_of(cfg), cfg->line, "%.*s", (int)text.len,
 		 text.data ? (char *)text.data : "");
 	buf_deinit(&text);
 	return -1;
@@ -249,7 +258,7 @@ static int check_text(cfg_t *cfg, const struct key *key, const char *name,
 			      "\"info\", \"warn\" or \"error\"", name, text);
 	case KEY_PASSWORD:
 		parse->password_line = cfg->line;
-		return set_text(&parse->password_file, cfg->filename) < 0 ? -1 : 0;
+		return set_text(&parse->password_file, file_of(cfg)) < 0 ? -1 : 0;
 	case KEY_TEXT:
 		return 0;
 	case KEY_TIME: case KEY_NUMBER: case KEY_YESNO:
@@ -513,15 +522,15 @@ static int file_check(const char *file, struct buf *errors)
 static int take_include(cfg_t *cfg, cfg_opt_t *opt, int argc, const char **argv)
 {
 	cleanup_free char *path = NULL;
-	const char *slash = strrchr(cfg->filename, '/'), *resolved;
+	const char *slash = strrchr(file_of(cfg), '/'), *resolved;
 	struct buf inner;
 	int ret;
 
 	if (argc != 1)
 		return refuse(cfg, "include takes one file; write include(\"FILE\")");
 	if (asprintf(&path, "%.*s%s",
-		     argv[0][0] == '/' || !slash ? 0 : (int)(slash + 1 - cfg->filename),
-		     cfg->filename, argv[0]) < 0) {
+		     argv[0][0] == '/' || !slash ? 0 : (int)(slash + 1 - file_of(cfg)),
+		     file_of(cfg), argv[0]) < 0) {
 		path = NULL;
 		return -1;
 	}
@@ -601,6 +610,7 @@ static int config_parse(const char *file, struct buf *errors)
 	cfg = cfg_init(root, CFGF_NONE);
 	if (!cfg)
 		return -ENOMEM;
+	parse->root = cfg;
 	callbacks_set(cfg);
 	ret = cfg_parse(cfg, file);
 	cfg_free(cfg);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/buf.h"
+#include "master/backoff.h"
+#include "master/config-text.h"
+#include "master/config.h"
+
+static void test_duration_takes_units(void)
+{
+	static const struct {
+		const char *text;
+		int ret;
+		uint64_t ms;
+	} rows[] = {
+		{ "0", 0, 0 },
+		{ "30", 0, 30000 },
+		{ "30s", 0, 30000 },
+		{ "30 s", 0, 30000 },
+		{ "500ms", 0, 500 },
+		{ "2m", 0, 120000 },
+		{ "1h", 0, 3600000 },
+		{ "3d", 0, UINT64_C(259200000) },
+		{ "", -EINVAL, 0 },
+		{ "s", -EINVAL, 0 },
+		{ "-1", -EINVAL, 0 },
+		{ "+1", -EINVAL, 0 },
+		{ "1.5s", -EINVAL, 0 },
+		{ "3x", -EINVAL, 0 },
+		{ "3mss", -EINVAL, 0 },
+		{ "3 ", 0, 3000 },
+		{ " 3", -EINVAL, 0 },
+		{ "99999999999999999999", -ERANGE, 0 },
+		{ "18446744073709551615", -ERANGE, 0 },
+		{ "36601d", -ERANGE, 0 },
+		{ "36600d", 0, UINT64_C(36600) * 86400000 },
+	};
+
+	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+		uint64_t ms = 77;
+		int ret = duration_parse(rows[i].text, &ms);
+
+		check_row(ret == rows[i].ret, i);
+		check_row(ms == (ret == 0 ? rows[i].ms : 77), i);
+	}
+}
+
+static void test_duration_formats_what_it_parses(void)
+{
+	static const struct {
+		uint64_t ms;
+		const char *text;
+	} rows[] = {
+		{ 0, "0" }, { 1, "1ms" }, { 1500, "1500ms" }, { 30000, "30s" },
+		{ 90000, "90s" }, { 120000, "2m" }, { 7200000, "2h" },
+		{ 86400000, "1d" },
+	};
+
+	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+		uint64_t ms = 77;
+		char text[32];
+
+		check_row(strcmp(duration_format(rows[i].ms, text), rows[i].text) == 0, i);
+		check_row(duration_parse(text, &ms) == 0 && ms == rows[i].ms, i);
+	}
+}
+
+static void test_number_is_digits_and_no_more_than_max(void)
+{
+	static const struct {
+		const char *text;
+		uint64_t max;
+		int ret;
+		uint64_t value;
+	} rows[] = {
+		{ "0", 10, 0, 0 },
+		{ "10", 10, 0, 10 },
+		{ "11", 10, -ERANGE, 0 },
+		{ "9", 5, -ERANGE, 0 },
+		{ "11x", 10, -EINVAL, 0 },
+		{ "1x", 10, -EINVAL, 0 },
+		{ "", 10, -EINVAL, 0 },
+		{ "18446744073709551615", UINT64_MAX, 0, UINT64_MAX },
+		{ "18446744073709551616", UINT64_MAX, -ERANGE, 0 },
+	};
+
+	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+		uint64_t value = 77;
+		int ret = number_parse(rows[i].text, rows[i].max, &value);
+
+		check_row(ret == rows[i].ret, i);
+		check_row(value == (ret == 0 ? rows[i].value : 77), i);
+	}
+}
+
+static void test_braces_are_counted_outside_strings_and_comments(void)
+{
+	static const struct {
+		const char *text;
+		enum config_text_error error;
+		unsigned line;
+	} rows[] = {
+		{ "", CONFIG_TEXT_OK, 0 },
+		{ "a = 1\n", CONFIG_TEXT_OK, 0 },
+		{ "a { b = 1 }\n", CONFIG_TEXT_OK, 0 },
+		{ "x = 1\na {\n b = 1\n", CONFIG_TEXT_OPEN_BRACE, 2 },
+		{ "a { }\nb {\nc { }\n", CONFIG_TEXT_OPEN_BRACE, 2 },
+		{ "a { }\n}\n", CONFIG_TEXT_STRAY_BRACE, 2 },
+		{ "a = \"}\"\n", CONFIG_TEXT_OK, 0 },
+		{ "a = '{'\n", CONFIG_TEXT_OK, 0 },
+		{ "a = \"\\\"}\"\n", CONFIG_TEXT_OK, 0 },
+		{ "# {\n// {\n/* {\n{ */\n", CONFIG_TEXT_OK, 0 },
+		{ "a { # }\n", CONFIG_TEXT_OPEN_BRACE, 1 },
+		{ "a { // }\n}", CONFIG_TEXT_OK, 0 },
+		/* inside a word these begin no comment */
+		{ "a { b = x#y }\n", CONFIG_TEXT_OK, 0 },
+		{ "a { b = http://x }\n", CONFIG_TEXT_OK, 0 },
+		{ "\n\na = \"b\n\n", CONFIG_TEXT_OPEN_STRING, 3 },
+		{ "a = \"b\\", CONFIG_TEXT_OPEN_STRING, 1 },
+		{ "\n/* x\n", CONFIG_TEXT_OPEN_COMMENT, 2 },
+		{ "/*/", CONFIG_TEXT_OPEN_COMMENT, 1 },
+		{ "/* \" */ a { }\n", CONFIG_TEXT_OK, 0 },
+		{ "{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{", CONFIG_TEXT_OPEN_BRACE, 1 },
+	};
+
+	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+		unsigned line = 0;
+		enum config_text_error error =
+			config_text_check(rows[i].text, strlen(rows[i].text), &line);
+
+		check_row(error == rows[i].error, i);
+		if (error != CONFIG_TEXT_OK)
+			check_row(line == rows[i].line, i);
+	}
+}
+
+static void test_braces_survive_any_bytes(void)
+{
+	static const char alphabet[] = "{}\"'\\#/*\n a=\0";
+	uint64_t seed = unit_seed();
+
+	for (int round = 0; round < 20000; round++) {
+		char text[24];
+		size_t len = unit_random(&seed) % sizeof(text);
+		unsigned line = 0, lines = 1;
+
+		for (size_t i = 0; i < len; i++) {
+			text[i] = alphabet[unit_random(&seed) % sizeof(alphabet)];
+			lines += text[i] == '\n';
+		}
+		config_text_check(text, len, &line);
+		check(line <= lines);
+	}
+}
+
+static void test_word_distance(void)
+{
+	char longest[80];
+
+	check(word_distance("", "") == 0);
+	check(word_distance("abc", "abc") == 0);
+	check(word_distance("abc", "") == 3);
+	check(word_distance("hibernate_aftr", "hibernate_after") == 1);
+	check(word_distance("kitten", "sitting") == 3);
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	check(word_distance(longest, "x") > 60);
+}
+
+static void test_backoff_starts_at_once_then_slows_down(void)
+{
+	static const uint64_t wanted[] = { 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000 };
+	struct backoff b = { 0 };
+
+	for (size_t i = 0; i < UNIT_COUNT(wanted); i++)
+		check_row(backoff_next_ms(&b, 5) == wanted[i], i);
+	/* One good life and all is forgotten. */
+	check(backoff_next_ms(&b, BACKOFF_WELL_MS) == 0);
+	check(backoff_next_ms(&b, 5) == 100);
+}
+
+static void test_config_reads_what_it_is_told(void)
+{
+	static const char text[] =
+		"base_dir = \"/tmp/x\"\nhibernate = no\nhibernate_after = 1500ms\n"
+		"poll_interval = 2m\nspares = 7\nmail = \"~/M\"\n"
+		"user = nobody login_user = daemon auth_user = mail\n"
+		"log_level = warn\nlog = \"file:/tmp/log\"\n"
+		"listen one { address = \"127.0.0.1\" port = 143 tls = no }\n"
+		"listen two { address = \"::1\" port = 0 }\n"
+		"auth { static_password = \"secret\" static_home = \"/home/%u\" }\n";
+	char name[] = "/tmp/test-config-XXXXXX";
+	struct config config;
+	struct buf errors;
+	int fd = mkstemp(name);
+
+	require(fd >= 0 && write(fd, text, sizeof(text) - 1) == sizeof(text) - 1);
+	close(fd);
+	if (config_load(name, &config, &errors) < 0) {
+		fwrite(errors.data, 1, errors.len, stderr);
+		buf_deinit(&errors);
+		unlink(name);
+		CU_FAIL_FATAL("config_load");
+	}
+	buf_deinit(&errors);
+	unlink(name);
+	check(strcmp(config.settings.base_dir, "/tmp/x") == 0);
+	check(!config.settings.hibernate);
+	check(config.settings.hibernate_after_ms == 1500);
+	check(config.settings.poll_interval_ms == 120000);
+	check(config.settings.spares == 7);
+	check(strcmp(config.settings.static_password, "secret") == 0);
+	check(strcmp(config.settings.static_home, "/home/%u") == 0);
+	check(config_log_level(&config.settings) == LOG_L_WARN);
+	check(strcmp(config_log_file(&config.settings), "/tmp/log") == 0);
+	require(config.n_listeners == 2);
+	check(config.listeners[0].port == 143 && !config.listeners[0].tls);
+	check(config.listeners[0].sa.ss_family == AF_INET);
+	check(((struct sockaddr_in *)&config.listeners[0].sa)->sin_port == htons(143));
+	check(config.listeners[1].sa.ss_family == AF_INET6);
+	check(config.listeners[1].port == 0);
+	config_deinit(&config);
+}
+
+int main(void)
+{
+	static const struct unit_test tests[] = {
+		UNIT_TEST(test_duration_takes_units),
+		UNIT_TEST(test_duration_formats_what_it_parses),
+		UNIT_TEST(test_number_is_digits_and_no_more_than_max),
+		UNIT_TEST(test_braces_are_counted_outside_strings_and_comments),
+		UNIT_TEST(test_braces_survive_any_bytes),
+		UNIT_TEST(test_word_distance),
+		UNIT_TEST(test_backoff_starts_at_once_then_slows_down),
+		UNIT_TEST(test_config_reads_what_it_is_told),
+	};
+	return unit_run("config", tests, UNIT_COUNT(tests));
+}
