@@ -71,9 +71,10 @@ static int twin_separate(struct sync *y, struct scan_entry *e, bool same_file)
 		return 0;
 	}
 	maildir_unique_name(base);
-	if (strlen(base) + strlen(name + e->base_len) > MAILDIR_NAME_MAX)
+	if (strlen(base) + strlen(name + e->base_len) > MAILDIR_NAME_MAX ||
+	    snprintf(to, sizeof(to), "%s/%s%s", dir_names[e->dir], base,
+		     name + e->base_len) >= (int)sizeof(to))
 		return 0;
-	snprintf(to, sizeof(to), "%s/%s%s", dir_names[e->dir], base, name + e->base_len);
 	log_warn("duplicate-name", "mailbox=%s file=%s renamed=%s", log_str(box->name),
 		 log_str(from), log_str(to));
 	/* The next look sees it under its new name. */
