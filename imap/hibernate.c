@@ -250,7 +250,7 @@ static struct ipc_out *sleep_message(struct session *s, const struct buf *sealed
 		ipc_out_u64(out, s->ka.len[i]);
 	ipc_out_bin(out, s->ka.bytes, s->ka.total);
 	ipc_out_str(out, s->ticket.user);
-	ipc_out_str(out, s->remote_ip);
+	ipc_out_str(out, session_remote(s));
 	ipc_out_u64(out, s->login_time);
 	ipc_out_str(out, s->box != NULL ? mailbox_name(s->box) : "");
 	ipc_out_bin(out, s->ticket_packed, s->ticket_len);

@@ -542,7 +542,7 @@ void spare_run(struct spare *sp)
 	struct ticket_key key;
 
 	if (ticket_key_read(sp->key_fd, &key) < 0 || sandbox_basics() < 0 ||
-	    sandbox_seccomp(SANDBOX_IMAP) < 0) {
+	    sandbox_drop_bounding() < 0 || sandbox_seccomp(SANDBOX_IMAP) < 0) {
 		log_error("spare", "reason=%s", log_str("no key or no sandbox"));
 		exit(EXIT_FAILURE);
 	}

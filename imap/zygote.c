@@ -24,6 +24,7 @@
 #include "lib/ipc.h"
 #include "lib/log.h"
 #include "lib/loop.h"
+#include "lib/sandbox.h"
 #include "lib/seal.h"
 
 #define RESUME_ENV	"DORMOUSE_ZYGOTE_FD"
@@ -342,6 +343,11 @@ int zygote_run(struct zygote *z)
 		return EXIT_FAILURE;
 	}
 	mail_store_warm();
+	/* The filter's rules are compiled once, here; a spare only loads them. */
+	if (sandbox_seccomp_prepare(SANDBOX_IMAP) < 0) {
+		log_error("zygote", "reason=%s", log_str("seccomp filter cannot be made"));
+		return EXIT_FAILURE;
+	}
 	children_reap(z, SIGCHLD);	/* who ended during an exec */
 	(void)ipc_send_free(z->setup_fd, &ready);
 	loop_run(z->loop);
