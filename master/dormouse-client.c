@@ -63,6 +63,9 @@ int client_ask(const char *base_dir, const char *verb, char *const *args, int n_
 	ret = ipc_connect(path, &fd);
 	if (ret == 0)
 		ret = request_send(fd, verb, args, n_args);
+	/* Who is refused is told why before he has asked. */
+	if (ret == -EPIPE && fd >= 0)
+		ret = 0;
 	while (ret == 0) {
 		ret = ipc_recv(fd, &in);
 		if (ret == -EAGAIN) {

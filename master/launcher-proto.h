@@ -21,7 +21,8 @@ enum launcher_message {
 #define LAUNCHER_FD_MASTER_PID	6
 #define LAUNCHER_FD_KEEPER_PID	7
 
-/* Exit statuses of master that mean "do not start me again". */
+/* Exit statuses of master that mean "do not start me again"; the last two only
+ * as long as the server has never been ready. */
 #define MASTER_EXIT_STOPPED	0
 #define MASTER_EXIT_CONFIG	78	/* EX_CONFIG: the configuration is bad */
 #define MASTER_EXIT_START	69	/* EX_UNAVAILABLE: could not start at all */

@@ -205,9 +205,11 @@ static int watched_reap(struct watched *w)
 
 static bool status_is_final(const struct launcher *l, int status)
 {
-	/* What once came up is tried for ever. */
-	return status == MASTER_EXIT_STOPPED || status == MASTER_EXIT_CONFIG ||
-	       (status == MASTER_EXIT_START && !l->was_ready);
+	/* What once came up is tried for ever: a configuration that was broken
+	 * since must not cost the sleepers their connections. */
+	return status == MASTER_EXIT_STOPPED ||
+	       ((status == MASTER_EXIT_CONFIG || status == MASTER_EXIT_START) &&
+		!l->was_ready);
 }
 
 static void channel_ready(void *ctx, uint32_t events);

@@ -67,11 +67,10 @@ static int config_read(const struct master_options *opt, struct config *config)
 	char *text;
 
 	if (ret < 0) {
-		for (text = (char *)errors.data; errors.len > 0 && *text; text++)
-			if (*text == '\n' || text == (char *)errors.data + errors.len - 1)
-				*text = '\0';
-		log_error("configuration", "error=%s",
-			  errors.len > 0 ? (char *)errors.data : strerror(-ret));
+		/* Without its line feed. */
+		log_error("configuration", "error=%.*s",
+			  errors.len > 0 ? (int)errors.len - 1 : 0,
+			  errors.len > 0 ? (char *)errors.data : "");
 	} else if (opt->foreground && strcmp(config->settings.log, "stderr") != 0) {
 		text = strdup("stderr");
 		if (text) {

@@ -108,8 +108,11 @@ static int key_make(struct items *items)
 
 static int items_complete(struct master *m)
 {
-	int ret = key_make(&m->items);
+	/* First what can fail for reasons of others, and leaves no trace. */
+	int ret = listeners_prepare(m->config, &m->items);
 
+	if (ret == 0)
+		ret = key_make(&m->items);
 	if (ret == 0)
 		ret = pair_make(&m->items, "login-write", "login-read");
 	if (ret == 0)
@@ -118,8 +121,6 @@ static int items_complete(struct master *m)
 		ret = socket_make(m, "holder", 0666, HOLDER_BACKLOG);
 	if (ret == 0)
 		ret = socket_make(m, "control", 0600, CONTROL_BACKLOG);
-	if (ret == 0)
-		ret = listeners_prepare(m->config, &m->items);
 	if (ret == 0)
 		ret = listeners_write_ports(m->config, &m->items);
 	return ret;

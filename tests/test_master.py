@@ -250,7 +250,8 @@ class TestConfig(Case):
         t = self.tree()
         inner = os.path.join(t.dir, "inner.conf")
         t.write_config('include("inner.conf")\nspares = x\n' + LISTEN)
-        offset = open(t.conf).read().split("\n").index("spares = x") + 1
+        with open(t.conf) as f:
+            offset = f.read().split("\n").index("spares = x") + 1
         for text, said in (("spares = 3\nspaers = 4\n", inner + ":2: unknown setting"),
                            ("poll_interval = 1s\n", "%s:%d: spares = " % (t.conf, offset)),
                            ("listen x {\n", inner + ":1: the section"),
