@@ -435,6 +435,8 @@ static void obey(char *line)
 		printf("left\n");
 	} else if (strcmp(line, "wait-login") == 0) {
 		child_reap(&login, "imap-login");
+	} else if (strcmp(line, "wait-auth") == 0) {
+		child_reap(&auth, "auth");
 	} else if (strcmp(line, "status") == 0) {
 		do_status(strcmp(args, "auth") == 0 ? &auth : &login);
 	} else if (strcmp(line, "nonsense") == 0) {
