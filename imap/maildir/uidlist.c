@@ -16,7 +16,7 @@ static uint32_t line_check(const void *data, size_t len)
 }
 
 /* A decimal number up to max without leading zeros, ended by a blank that is
- * eaten too, or by the end. */
+ * eaten too (more must follow it), or by the end. */
 static uint64_t take_number(struct cursor *c, uint64_t max)
 {
 	uint64_t v = 0;
@@ -25,7 +25,7 @@ static uint64_t take_number(struct cursor *c, uint64_t max)
 	for (; cursor_left(c) > 0; digits++) {
 		uint8_t d = cursor_u8(c);
 
-		if (d == ' ' && digits > 0)
+		if (d == ' ' && digits > 0 && cursor_left(c) > 0)
 			return v;
 		if (d < '0' || d > '9' || (digits == 1 && v == 0) ||
 		    v > (max - (d - '0')) / 10)
@@ -220,8 +220,10 @@ static void write_body(struct buf *out, const struct uidlist_line *l)
 		buf_printf(out, "%u %c ", l->uid, l->letter);
 		break;
 	case UIDLIST_UID:
-	case UIDLIST_MSG_KEYWORDS:
 		buf_printf(out, "%u ", l->uid);
+		break;
+	case UIDLIST_MSG_KEYWORDS:
+		buf_printf(out, "%u%s", l->uid, l->text_len ? " " : "");
 		break;
 	case UIDLIST_GONE:
 		buf_printf(out, "%u %u", l->uid, l->last);
