@@ -18,6 +18,8 @@
 /* Operators, scripts and monitoring; more is a loop gone wild. */
 #define CONTROL_CONNS_MAX	64
 #define CONTROL_TIMEOUT_MS	10000
+/* accept() failed, and would again at once: the connection is still there. */
+#define CONTROL_ACCEPT_AGAIN_MS	100
 
 struct conn {
 	struct list node;
@@ -31,6 +33,7 @@ struct control {
 	struct loop *loop;
 	int listen_fd;
 	struct loop_io io;
+	struct loop_timer timer;
 	const struct control_host *host;
 	struct list conns;
 	unsigned n_conns;
@@ -212,6 +215,13 @@ static void control_take(struct control *ctl, int fd)
 		conn_destroy(c);
 }
 
+static void control_accept_again(void *ctx)
+{
+	struct control *ctl = ctx;
+
+	loop_set_events(ctl->loop, &ctl->io, EPOLLIN);
+}
+
 static void control_accept(void *ctx, uint32_t events)
 {
 	struct control *ctl = ctx;
@@ -219,8 +229,12 @@ static void control_accept(void *ctx, uint32_t events)
 
 	(void)events;
 	if (ret < 0) {
-		if (ret != -EAGAIN)
-			log_warn("control", "error=%s", log_str(strerror(-ret)));
+		if (ret == -EAGAIN)
+			return;
+		log_warn("control", "error=%s", log_str(strerror(-ret)));
+		loop_set_events(ctl->loop, &ctl->io, 0);
+		loop_timer_set(ctl->loop, &ctl->timer, CONTROL_ACCEPT_AGAIN_MS,
+			       control_accept_again, ctl);
 		return;
 	}
 	if (peer_is_permitted(ctl, fd))
@@ -270,6 +284,7 @@ void control_destroy(struct control **control)
 	list_for_each_safe(node, &ctl->conns)
 		conn_destroy(container_of(node, struct conn, node));
 	loop_remove(ctl->loop, &ctl->io);
+	loop_timer_cancel(ctl->loop, &ctl->timer);
 	free(ctl);
 	*control = NULL;
 }

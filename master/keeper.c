@@ -39,6 +39,8 @@
 #define KEEPER_WAITING_MAX	8
 /* One turn of the loop reads at most this many messages of one connection. */
 #define KEEPER_TURN_MESSAGES	64
+/* accept() failed, and would again at once: the connection is still there. */
+#define KEEPER_ACCEPT_AGAIN_MS	100
 
 enum conn_phase {
 	CONN_REQUESTS,		/* reads the next request */
@@ -63,6 +65,7 @@ struct item {
 struct keeper {
 	struct loop *loop;
 	struct loop_io listen_io;
+	struct loop_timer listen_timer;
 	int listen_fd;
 	uint32_t max_fds;
 	uid_t uid;		/* before rights were dropped */
@@ -479,6 +482,14 @@ static bool peer_is_permitted(const struct keeper *k, int fd)
 	return false;
 }
 
+static void keeper_accept_again(void *ctx)
+{
+	struct keeper *k = ctx;
+
+	if (k->master.fd < 0)
+		loop_set_events(k->loop, &k->listen_io, EPOLLIN);
+}
+
 static void keeper_accept(void *ctx, uint32_t events)
 {
 	struct keeper *k = ctx;
@@ -486,8 +497,12 @@ static void keeper_accept(void *ctx, uint32_t events)
 
 	(void)events;
 	if (ret < 0) {
-		if (ret != -EAGAIN)
-			log_warn("accept", "error=%s", log_str(strerror(-ret)));
+		if (ret == -EAGAIN)
+			return;
+		log_warn("accept", "error=%s", log_str(strerror(-ret)));
+		loop_set_events(k->loop, &k->listen_io, 0);
+		loop_timer_set(k->loop, &k->listen_timer, KEEPER_ACCEPT_AGAIN_MS,
+			       keeper_accept_again, k);
 		return;
 	}
 	if (!peer_is_permitted(k, fd)) {
@@ -540,6 +555,7 @@ void keeper_destroy(struct keeper **keeper)
 	if (!k)
 		return;
 	loop_remove(k->loop, &k->listen_io);
+	loop_timer_cancel(k->loop, &k->listen_timer);
 	conn_deinit(k, &k->master);
 	conn_deinit(k, &k->holder);
 	while (k->n_waiting > 0)

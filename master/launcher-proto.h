@@ -7,7 +7,7 @@
  *
  * Descriptors: master is started with 3 = this channel, 4 = the lock on the
  * run directory (held by whoever of the two lives), 5 = the keeper's listener
- * (may be closed: an adopted keeper's). `launcher --adopt` gets 3, 4, 5 the
+ * (/dev/null with an adopted keeper, whose listener only it has). `launcher --adopt` gets 3, 4, 5 the
  * same way, 6 = pidfd of master, 7 = pidfd of the keeper. */
 enum launcher_message {
 	LAUNCHER_KEEPER = 200,	/* launcher -> master: u pid of the keeper; 1 fd: its pidfd.

@@ -540,7 +540,7 @@ static int begin_adopted(struct launcher *l)
 	int ret;
 
 	l->lock_fd = cloexec(LAUNCHER_FD_LOCK);
-	l->keeper_listen_fd = spawn_fd_is_open(LAUNCHER_FD_KEEPER) ?
+	l->keeper_listen_fd = spawn_fd_is_socket(LAUNCHER_FD_KEEPER) ?
 			      cloexec(LAUNCHER_FD_KEEPER) : -1;
 	if (l->lock_fd < 0 || cloexec(LAUNCHER_FD_CHANNEL) < 0 ||
 	    cloexec(LAUNCHER_FD_MASTER_PID) < 0 || l->opt->master_pid <= 0)

@@ -63,7 +63,7 @@ static int launcher_spawn(struct master *m, int channel, int own_pidfd)
 	struct spawn sp = {
 		.dir = m->dir, .program = "launcher", .args = args, .n_fds = 5,
 		.fds = { channel, LAUNCHER_FD_LOCK,
-			 spawn_fd_is_open(LAUNCHER_FD_KEEPER) ? LAUNCHER_FD_KEEPER : -1,
+			 spawn_fd_is_socket(LAUNCHER_FD_KEEPER) ? LAUNCHER_FD_KEEPER : -1,
 			 own_pidfd, m->keeper_pidfd },
 	};
 	unsigned n = 9;
@@ -181,7 +181,7 @@ int master_launcher_begin(struct master *m)
 		return 0;
 	m->launcher_pid = getppid();
 	for (int fd = LAUNCHER_FD_CHANNEL; fd <= LAUNCHER_FD_KEEPER; fd++) {
-		if (spawn_fd_is_open(fd) && fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 			return -errno;
 	}
 	return launcher_channel(m, LAUNCHER_FD_CHANNEL);

@@ -95,7 +95,7 @@ int main(int argc, char **argv)
 	log_open("master", LOG_TO_STDERR, LOG_L_INFO);
 	fault_init();
 	opt.max_fds = limit_raise();
-	opt.with_launcher = spawn_fd_is_open(LAUNCHER_FD_CHANNEL);
+	opt.with_launcher = spawn_fd_is_socket(LAUNCHER_FD_CHANNEL);
 	if (config_read(&opt, &config) < 0)
 		return MASTER_EXIT_CONFIG;
 	log_open("master", config_log_sink(&config.settings),

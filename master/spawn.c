@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,18 +65,15 @@ static int descriptors_arrange(const struct spawn *sp, int *error_fd)
 	if (*error_fd < 0)
 		return -errno;
 	for (unsigned i = 0; i < sp->n_fds; i++) {
-		high[i] = -1;
-		if (sp->fds[i] < 0)
-			continue;
-		high[i] = fcntl(sp->fds[i], F_DUPFD_CLOEXEC, floor);
+		high[i] = fcntl(sp->fds[i] >= 0 ? sp->fds[i] : STDIN_FILENO,
+				F_DUPFD_CLOEXEC, floor);
 		if (high[i] < 0)
 			return -errno;
 	}
 	for (unsigned i = 0; i < sp->n_fds; i++) {
 		int to = SPAWN_FIRST_FD + (int)i;
 
-		close(to);
-		if (high[i] >= 0 && dup2(high[i], to) < 0)	/* not close-on-exec */
+		if (dup2(high[i], to) < 0)	/* not close-on-exec */
 			return -errno;
 	}
 	/* All else is close-on-exec already; this is the net below it. */
@@ -95,6 +93,7 @@ static void signals_reset(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* /dev/null, which also stands in for descriptors that there are none of. */
 static int stdin_close(void)
 {
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -127,9 +126,9 @@ static int child_exec(const struct spawn *sp, int *error_fd)
 		return -ENAMETOOLONG;
 	setsid();
 	signals_reset();
-	ret = descriptors_arrange(sp, error_fd);
+	ret = stdin_close();
 	if (ret == 0)
-		ret = stdin_close();
+		ret = descriptors_arrange(sp, error_fd);
 	if (ret == 0)
 		ret = environment_reduce();
 	if (ret < 0)
@@ -188,7 +187,9 @@ int spawn_own_dir(char *dir, size_t size)
 	return 0;
 }
 
-bool spawn_fd_is_open(int fd)
+bool spawn_fd_is_socket(int fd)
 {
-	return fcntl(fd, F_GETFD) >= 0;
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }

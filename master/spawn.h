@@ -13,7 +13,8 @@ struct spawn {
 	const char *dir;		/* where the program lies */
 	const char *program;
 	const char *const *args;	/* after argv[0], NULL-terminated; NULL: none */
-	/* They become 3, 4, ... in this order; -1 leaves that number closed. */
+	/* They become 3, 4, ... in this order. For -1 the program finds /dev/null
+	 * there: a closed number would soon be something else's. */
 	int fds[SPAWN_FDS_MAX];
 	unsigned n_fds;
 };
@@ -22,6 +23,6 @@ struct spawn {
 int spawn_program(const struct spawn *sp, pid_t *pid_r);
 /* The directory of the running executable. 0 or -errno. */
 int spawn_own_dir(char *dir, size_t size);
-/* True if fd is open: whether a start left that number closed. */
-bool spawn_fd_is_open(int fd);
+/* True if fd is a socket, and not the /dev/null of a start without one. */
+bool spawn_fd_is_socket(int fd);
 #endif

@@ -715,8 +715,9 @@ def main():
     BUILD = os.path.abspath(sys.argv[1])
     rest = sys.argv[2:]
     if os.geteuid() == 0 and "--not-again" not in rest:
+        # the interpreter in use may lie in root's home
         again = subprocess.call(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-                                 sys.executable, "-B", os.path.abspath(__file__), BUILD, *rest])
+                                 "/usr/bin/python3", "-B", os.path.abspath(__file__), BUILD, *rest])
         if again:
             sys.exit(again)
     unittest.main(argv=[sys.argv[0]] + [a for a in rest if a != "--not-again"])
