@@ -174,10 +174,9 @@ int index_result(struct index *ix, int rc)
 		log_error("index-error", "file=%s code=%d errno=%d error=%s", log_str(ix->path),
 			  rc, ix->db ? sqlite3_system_errno(ix->db) : 0,
 			  log_str(ix->db ? sqlite3_errmsg(ix->db) : sqlite3_errstr(rc)));
-		if (ix->db && (sqlite3_system_errno(ix->db) == ENOSPC ||
-			       sqlite3_system_errno(ix->db) == EDQUOT))
-			return MAILBOX_E_NOSPACE;
-		return -EIO;
+		/* ENOSPC has a code of its own, but not a quota or a limit
+		   on the file's size, and their errno is lost by now. */
+		return rc == SQLITE_IOERR_WRITE ? MAILBOX_E_NOSPACE : -EIO;
 	}
 }
 

@@ -16,6 +16,7 @@
 
 /* 64 bytes for each of four million messages. */
 #define FOREIGN_BYTES_MAX	(1u << 28)
+#define KEYWORDS_BYTES_MAX	(1u << 18)
 
 static int read_whole(int dir_fd, const char *name, struct buf *b)
 {
@@ -72,7 +73,7 @@ static void adopt_keywords(int dir_fd, struct adopt *a)
 {
 	struct buf b;
 
-	buf_init(&b, 1 << 16);
+	buf_init(&b, KEYWORDS_BYTES_MAX);
 	if (read_whole(dir_fd, "dovecot-keywords", &b) == 0)
 		dovecot_keywords_parse((const char *)b.data, b.len, take_keyword, a);
 	buf_deinit(&b);
