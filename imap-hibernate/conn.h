@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HIBERNATE_CONN_H
+#define HIBERNATE_CONN_H
+/* Connections of imap processes (and of deliverers): accepted from the
+ * listener, or the reply end of a WAKE. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "imap-hibernate/watch.h"
+#include "lib/loop.h"
+
+struct holder;
+struct ipc_out;
+
+/* Connections and sleepers share the numbers of watch.h's subscribers. */
+#define CONN_BIT	0x80000000u
+
+enum conn_state {
+	CONN_NEW,		/* no session is named yet */
+	CONN_AWAKE,		/* serves a session */
+	CONN_WAKING,		/* reply end; its sleeper may still come back */
+	CONN_ASLEEP,		/* its session sleeps: the process is about to exit */
+	CONN_DUMPING,		/* answers state-dump */
+};
+
+struct conn {
+	struct holder *holder;
+	struct loop_io io;
+	int fd;
+	uint32_t number;
+	uint32_t slot;		/* of its sleeper, or NONE */
+	uid_t uid;		/* whose messages are heard; root's are too */
+	enum conn_state state;
+	struct watch_sub sub;
+	uint64_t generation;	/* last one told */
+	bool watch_gone;	/* a directory that it watches was deleted */
+	bool changed_waits;	/* CHANGED did not fit */
+	uint8_t do_waits;	/* DO of this verb did not fit */
+	uint64_t sid, cookie;
+	char *user, *remote, *mailbox;
+	uint64_t login_time;
+	uint32_t since;		/* unix seconds */
+	bool idle;
+	struct conn *next_dead;
+};
+struct conns {
+	struct conn **list;	/* by number; NULL: free */
+	uint32_t used, room, count, awake;
+	uint32_t hint;		/* no free number below */
+	struct conn *dead;	/* closed in this turn */
+	struct loop_timer timer;
+};
+
+static inline bool id_is_conn(uint32_t id)
+{
+	return (id & CONN_BIT) != 0;
+}
+static inline uint32_t conn_id(const struct conn *c)
+{
+	return CONN_BIT | c->number;
+}
+/* By number; NULL for NONE. */
+struct conn *conn_get(struct holder *h, uint32_t number);
+/* Takes fd over, also on failure. NULL: no memory. */
+struct conn *conn_create(struct holder *h, int fd, uid_t uid, enum conn_state state);
+/* Ends it. why: NULL for the peer's own end. */
+void conn_close(struct conn *c, const char *why);
+/* Sends and destroys the message. A peer that does not read loses its connection. */
+void conn_send(struct conn *c, struct ipc_out **out);
+/* KEPT, REFUSED, HAVE_NOT: all name session and counts. */
+void conn_answer(struct conn *c, uint32_t type, uint64_t written, uint64_t consumed,
+		 const char *reason);
+/* CHANGED with a new generation; waits while the socket is full. */
+void conn_changed(struct conn *c, bool gone);
+/* DO; waits while the socket is full. */
+void conn_do(struct conn *c, unsigned verb);
+/* The session of its sleeper is its own now: label and all (step 12). */
+void conn_wakes(struct conn *c, const struct table_entry *e);
+void conn_set_state(struct conn *c, enum conn_state to);
+/* Whoever connects. */
+void conns_accept(void *ctx, uint32_t events);
+void conns_deinit(struct holder *h);
+#endif
