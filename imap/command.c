@@ -92,9 +92,11 @@ void cmd_mailbox_error(struct cmd *cmd, int error)
 		cmd_no(cmd, "NONEXISTENT", "Mailbox does not exist.");
 		return;
 	case MAILBOX_E_GONE:
+		cmd->no_tagged = true;	/* as a woken session, which never reads the command */
 		session_bye(s, NULL, "Selected mailbox was deleted.", "mailbox deleted");
 		return;
 	case MAILBOX_E_VALIDITY:
+		cmd->no_tagged = true;
 		session_bye(s, NULL, "UIDVALIDITY of the selected mailbox changed.",
 			    "uidvalidity changed");
 		return;

@@ -160,14 +160,17 @@ class Server:
                                         stderr=self.log_file, env=self.env,
                                         start_new_session=True)
         ports = os.path.join(self.base, "ports")
-        self.wait(lambda: os.path.exists(ports) and self.ready(), "the server to start")
+
+        def up():
+            if self.process.poll() is not None:
+                raise Failure("the server ended at start:\n" + self.tail())
+            return os.path.exists(ports) and self.ready()
+        self.wait(up, "the server to start")
         with open(ports) as f:
             self.port = int(f.read().split()[2])
         return self
 
     def ready(self):
-        if self.process.poll() is not None:
-            raise Failure("the server ended at start:\n" + self.tail())
         try:
             rows, ok, _ = self.ctl("holder")
             return ok
