@@ -29,6 +29,8 @@ static int answer_print(const struct invocation *inv, const struct answer *answe
 	buf_init(&out, SIZE_MAX);
 	if (inv->json)
 		rows_json(&answer->rows, answer->ok, answer->text, &out);
+	else if (inv->command->fn == cmd_state_dump)
+		rows_print_text(&answer->rows, &out);
 	else
 		rows_print(&answer->rows, &out);
 	if (out.failed) {

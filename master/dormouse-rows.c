@@ -311,3 +311,13 @@ void rows_print(const struct rows *rows, struct buf *out)
 			table_print(&rows->v[i], n, out);
 	}
 }
+
+void rows_print_text(const struct rows *rows, struct buf *out)
+{
+	for (size_t i = 0; i < rows->n; i++) {
+		for (unsigned k = 0; k < rows->v[i].n; k++) {
+			cell_print(rows->v[i].cells[k].value, out);
+			buf_append_str(out, "\n");
+		}
+	}
+}

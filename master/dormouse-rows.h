@@ -26,6 +26,8 @@ const char *row_get(const struct row *row, const char *key);
 /* Tables, one for each run of rows with the same keys; a single row with many
  * keys is written as lines. Nothing in a value can move the cursor. */
 void rows_print(const struct rows *rows, struct buf *out);
+/* Only the values, a line each: text that came as rows. */
+void rows_print_text(const struct rows *rows, struct buf *out);
 /* {"ok": true, "text": "", "rows": [{"key": "value"}]} */
 void rows_json(const struct rows *rows, bool ok, const char *text, struct buf *out);
 /* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD. */

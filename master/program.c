@@ -16,6 +16,9 @@
 #include "lib/log.h"
 #include "master/spawn.h"
 
+/* Between the end of its channel and its own. */
+#define PROGRAM_END_MS	2000
+
 const char *program_phase_name(enum program_phase phase)
 {
 	switch (phase) {
@@ -74,8 +77,26 @@ static bool program_message(struct program *p, struct ipc_in *in)
 	}
 }
 
+static void program_kill_later(void *ctx)
+{
+	struct program *p = ctx;
+
+	log_warn("hangs", "program=%s pid=%d", p->name, (int)p->pid);
+	program_kill(p, SIGKILL);
+}
+
 /* A program without its channel is of no use to anybody; usually it is dead
- * already, and the signal finds nobody. */
+ * already or just ending. */
+static void program_channel_over(struct program *p, int error)
+{
+	program_end_channel(p);
+	if (error == -EBADMSG)
+		program_kill(p, SIGKILL);
+	else
+		loop_timer_set(p->host->loop, &p->timer, PROGRAM_END_MS,
+			       program_kill_later, p);
+}
+
 static void program_ready_io(void *ctx, uint32_t events)
 {
 	struct program *p = ctx;
@@ -94,10 +115,8 @@ static void program_ready_io(void *ctx, uint32_t events)
 			break;
 		}
 	}
-	if (ret == 0 || ret == -EAGAIN)
-		return;
-	program_end_channel(p);
-	program_kill(p, SIGKILL);
+	if (ret != 0 && ret != -EAGAIN)
+		program_channel_over(p, ret);
 }
 
 /* ---- starting ---- */
@@ -190,6 +209,7 @@ void program_reaped(struct program *p, int wait_status)
 		  killed ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status),
 		  (unsigned long long)(clock_ms() - p->started_ms));
 	program_end_channel(p);
+	loop_timer_cancel(p->host->loop, &p->timer);
 	program_set_phase(p, PROGRAM_DOWN);
 	if (p->host->died(p->host->ctx, p))
 		program_start_again(p);

@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 SETUP, CHANNEL, READY, CONTROL, STOP, STATUS = range(1, 7)
 KEEP, KEEP_OK, FETCH, KEPT_ITEM, FETCH_END, DUP, DUP_OK, DUP_NO, DROP, DUPS, DUPS_OK = range(20, 31)
@@ -130,6 +131,11 @@ class Fake:
                 self.keeper_begin(socket.socket(fileno=fds[0]))
         elif msg[0] == STOP:
             self.say("stop", how=msg[1])
+            if os.path.exists(self.path("slow-end")):
+                # the channel goes first, and master sees that
+                self.setup.close()
+                time.sleep(0.2)
+                os._exit(3)
             if not os.path.exists(self.path("hang")):
                 os._exit(0)
         elif msg[0] == CONTROL:
@@ -150,6 +156,9 @@ class Fake:
         elif verb == "who":
             send(conn, CTL_ROW, [["id", "00000000000000a1"], ["user", "an\"na\n\x1b[31m"]])
             send(conn, CTL_ROW, [["id", "00000000000000a2"], ["user", "b\u00e9a"]])
+        elif verb == "state-dump":
+            for line in ("format: 1", "uids: 1:\x1b4 (4)"):
+                send(conn, CTL_ROW, [["line", line]])
         send(conn, CTL_END, True, "")
 
     # the holder's talk with the keeper

@@ -467,6 +467,12 @@ class TestServer(Case):
         self.assertIn("pid=%d" % t.pid_of("launcher"), done.stderr)
         self.assertTrue(t.all_ready())
 
+    def test_a_program_that_ends_in_its_own_time_is_not_killed(self):
+        t = self.started()
+        open(os.path.join(t.base, "slow-end.auth"), "w").close()
+        self.assertEqual(t.dormouse("stop").returncode, 0)
+        self.assertRegex(t.log(), r"died program=auth pid=\d+ status=3 ")
+
     def test_stop_goes_in_order_and_ends_everything(self):
         t = self.started()
         done = t.dormouse("stop")
@@ -598,6 +604,10 @@ class TestControl(Case):
         self.assertEqual(rows["ok"], True)
         self.assertEqual(rows["rows"], [{"id": "00000000000000a1", "user": "an\"na\n\x1b[31m"},
                                         {"id": "00000000000000a2", "user": "b\u00e9a"}])
+
+    def test_a_dumped_state_is_plain_text(self):
+        t = self.started()
+        self.assertEqual(t.dormouse("state-dump", "a1").stdout, "format: 1\nuids: 1:?4 (4)\n")
 
     def test_a_program_that_does_not_run_is_said(self):
         t = self.started()
