@@ -22,7 +22,7 @@
 static void add_row(struct rows *rows, const char *const *cells, uint32_t n)
 {
 	struct ipc_out *out = ipc_out_create(CTL_ROW);
-	struct ipc_in *in;
+	struct ipc_in *in = NULL;
 	const void *data;
 	size_t len;
 
