@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "lib/fence.h"
 #include "lib/ipc.h"
 #include "lib/log.h"
+#include "lib/run-user.h"
 #include "lib/sandbox.h"
 
 /* Listener, queue, channels, epoll, operators, adoption's extra. */
@@ -489,16 +489,18 @@ static int become(const struct settings *s)
 {
 	/* To watch what the users' own processes have opened. */
 	static const int caps[] = { CAP_DAC_READ_SEARCH };
-	const struct passwd *pw;
+	uid_t uid;
+	gid_t gid;
+	int ret;
 
 	if (geteuid() != 0 || s->user_mode)
 		return 0;
-	pw = getpwnam(s->user);
-	if (!pw) {
-		log_error("user", "name=%s error=unknown", log_str(s->user));
-		return -ENOENT;
+	ret = run_user_lookup(s->user, &uid, &gid);
+	if (ret < 0) {
+		log_error("user", "name=%s error=%s", log_str(s->user), strerror(-ret));
+		return ret;
 	}
-	return sandbox_become(pw->pw_uid, pw->pw_gid, caps, 1);
+	return sandbox_become(uid, gid, caps, 1);
 }
 
 int holder_confine(struct holder *h)
