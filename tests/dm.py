@@ -109,6 +109,7 @@ class Server:
         self.options = options
         self.users = {}
         self.process = None
+        self.known = {}
         self.base = os.path.join(self.dir, "run")
         self.conf = os.path.join(self.dir, "dormouse.conf")
         self.passwd = os.path.join(self.dir, "passwd")
@@ -212,30 +213,48 @@ class Server:
     def who(self, user=None):
         return self.ctl("who", *([user] if user else []))[0]
 
-    def pids(self, program):
-        """Living processes of this server by program name."""
-        found = []
-        want = os.path.join(self.stage, "libexec", "dormouse", program)
+    def processes(self):
+        """{pid: program} of all living processes of this server."""
+        exe, parent, ours = {}, {}, set()
         for pid in os.listdir("/proc"):
             if not pid.isdigit():
                 continue
             try:
-                exe = os.readlink("/proc/%s/exe" % pid).replace(" (deleted)", "")
+                path = os.readlink("/proc/%s/exe" % pid).replace(" (deleted)", "")
+                if not path.startswith(os.path.join(self.stage, "libexec", "dormouse")):
+                    continue
                 with open("/proc/%s/stat" % pid) as f:
-                    session = int(f.read().rsplit(")", 1)[1].split()[3])
+                    fields = f.read().rsplit(")", 1)[1].split()
+                with open("/proc/%s/cmdline" % pid, "rb") as f:
+                    words = f.read().decode().split("\0")
             except OSError:
                 continue
-            if exe == want and session in self.sessions():
-                found.append(int(pid))
-        return found
+            if fields[0] == "Z":
+                continue
+            exe[int(pid)] = os.path.basename(path)
+            parent[int(pid)] = int(fields[1])
+            # launcher, master and keeper are told where they are at home;
+            # the others are their children, or were when we last looked.
+            if self.base in words or self.conf in words or self.known.get(int(pid)) == path:
+                ours.add(int(pid))
+        size = -1
+        while size != len(ours):
+            size = len(ours)
+            ours |= {pid for pid in exe if parent[pid] in ours}
+        self.known = {pid: os.path.join(self.stage, "libexec", "dormouse", exe[pid])
+                      for pid in ours}
+        return {pid: exe[pid] for pid in ours}
 
-    def sessions(self):
-        return {self.process.pid}
+    def pids(self, program):
+        return sorted(pid for pid, name in self.processes().items() if name == program)
 
     def kill(self, program, sig=signal.SIGKILL):
         pids = self.pids(program)
         for pid in pids:
-            os.kill(pid, sig)
+            try:
+                os.kill(pid, sig)
+            except ProcessLookupError:
+                pass        # a worker that ended with its parent
         return pids
 
     def tail(self, lines=40):
@@ -245,23 +264,21 @@ class Server:
     def stop(self):
         if self.process is None:
             return
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                pass
-        # Whoever is left: by pid, of our own session only.
-        for program in ("launcher", "master", "keeper", "imap-hibernate", "imap", "auth",
-                        "imap-login"):
-            for pid in self.pids(program):
+        self.processes()
+        self.kill("launcher", signal.SIGTERM)
+        end = time.monotonic() + 15
+        while self.processes() and time.monotonic() < end:
+            self.process.poll()
+            time.sleep(0.02)
+        # Whoever is left: by pid, of this server only.
+        for _ in range(5):
+            for pid in self.processes():
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except OSError:
                     pass
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            time.sleep(0.05)
+        self.process.wait()
         self.log_file.close()
         self.process = None
 

@@ -12,6 +12,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # name: (lists it belongs to, command)
 TESTS = {
     "talks": ({"fast", "sanitized"}, ["talk.py"]),
+    "edge": ({"fast"}, ["edge.py", "-n", "2000"]),
+    "edge-short": ({"sanitized"}, ["edge.py", "-n", "300", "-c", "6"]),
+    "kills": ({"fast"}, ["kills.py", "-n", "2000"]),
+    "kills-short": ({"sanitized"}, ["kills.py", "-n", "150", "-c", "6", "--others", "6"]),
 }
 
 
