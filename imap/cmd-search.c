@@ -216,8 +216,9 @@ static void search_and_tell(struct search *q, unsigned returns)
 	if (ret != 0) {
 		cmd_mailbox_error(cmd, ret);
 	} else {
-		/* RFC 5530, EXPUNGEISSUED: its example is this one. */
-		if (res.gone)
+		/* RFC 5530, EXPUNGEISSUED: its example is this one. By UID they
+		   are told at once. */
+		if (res.gone && (!cmd->uid || cmd->seqs_used))
 			cmd->code = "EXPUNGEISSUED";
 		cmd_ok(cmd, "%sSEARCH completed.", cmd->uid ? "UID " : "");
 	}
