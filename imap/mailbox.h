@@ -52,6 +52,8 @@ struct mail_store_options {
 };
 /* Opens (creates) the store, INBOX included. Opens nothing that a wake does not need. */
 int mail_store_open(const struct mail_store_options *opt, struct mail_store **store_r);
+/* May take some milliseconds after changes (the index's log is emptied, so that the
+ * next open is quick): close when nobody waits, i.e. after KEPT. Do close. */
 void mail_store_close(struct mail_store **store);
 /* Descriptor of the index directory (for view files), owned by the store. */
 int mail_store_index_dir(struct mail_store *store);

@@ -15,6 +15,7 @@ static const struct uidlist_line lines[] = {
 	{ .kind = UIDLIST_HEADER, .uid = 1795338087, .value = UINT64_MAX >> 1,
 	  .id = { 0x1f, 0xaf, 0, 0xff } },
 	{ .kind = UIDLIST_NEXT, .uid = UINT32_MAX },
+	{ .kind = UIDLIST_RESERVED, .uid = 1001, .value = 1795338087 },
 	{ .kind = UIDLIST_MODSEQ, .value = INT64_MAX },
 	{ .kind = UIDLIST_KEYWORD, .uid = 0, .letter = 'a', .text = "$Label/1", .text_len = 8 },
 	{ .kind = UIDLIST_KEYWORD, .uid = 1023, .letter = '-', .text = "two words", .text_len = 9 },

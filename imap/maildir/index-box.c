@@ -36,6 +36,7 @@ static void box_from_row(sqlite3_stmt *st, struct box_row *row)
 	row->list_offset = column_u64(st, i++);
 	row->list_lines = column_u32(st, i++);
 	row->list_uidnext = column_u32(st, i++);
+	row->list_uid_reserved = column_u32(st, i++);
 	row->list_modseq = column_u64(st, i++);
 	row->n_keywords = column_u32(st, i++);
 	row->odd_letters = column_u32(st, i++);
@@ -70,6 +71,7 @@ int index_box_set(struct index *ix, const struct box_row *row)
 	sqlite3_bind_int64(st, i++, (int64_t)row->list_offset);
 	sqlite3_bind_int64(st, i++, row->list_lines);
 	sqlite3_bind_int64(st, i++, row->list_uidnext);
+	sqlite3_bind_int64(st, i++, row->list_uid_reserved);
 	sqlite3_bind_int64(st, i++, (int64_t)row->list_modseq);
 	sqlite3_bind_int64(st, i++, row->n_keywords);
 	sqlite3_bind_int64(st, i++, row->odd_letters);

@@ -84,6 +84,7 @@ struct box_row {
 	/* dormouse-uidlist as far as it was read into the index */
 	uint64_t list_generation, list_offset;
 	uint32_t list_lines, list_uidnext;
+	uint32_t list_uid_reserved;	/* below it UIDs may be given without fdatasync */
 	uint64_t list_modseq;	/* reserved up to this */
 	uint32_t n_keywords;
 	uint32_t odd_letters;	/* letters found in names that are no keyword's */

@@ -233,21 +233,14 @@ static int flags_set(struct change *c, struct msg *m, uint32_t flags,
 
 static int uid_give(struct change *c, struct msg *m)
 {
-	struct box_row *row = &c->row;
-	struct uidlist_line l = { .kind = UIDLIST_UID };
+	int rc = change_uid(c, m->base, true, &m->uid);
 
-	if (row->list_uidnext < row->uidnext)
-		row->list_uidnext = row->uidnext;
-	if (row->list_uidnext == UINT32_MAX)
-		return -EOVERFLOW;
-	l.uid = m->uid = row->list_uidnext++;
-	l.text = m->base;
-	l.text_len = strlen(m->base);
-	change_line(c, &l, true);
+	if (rc)
+		return rc;
 	if (keywords_beyond_letters(c->box, m->keywords))
 		change_keywords_line(c, m);
 	m->modseq = change_modseq(c);
-	row->uidnext = row->list_uidnext;
+	c->row.uidnext = c->row.list_uidnext;
 	return change_lines(c);
 }
 

@@ -125,18 +125,9 @@ static int add_new(struct sync *y, const struct scan_entry *e)
 	/* A UID that a session gave before it died, if no higher one was ever
 	   told since (the tail has no others). */
 	m.uid = list_tail_find(&c->tail, m.base, e->base_len);
-	if (!m.uid) {
-		struct uidlist_line l = { .kind = UIDLIST_UID };
-
-		if (row->list_uidnext < row->uidnext)
-			row->list_uidnext = row->uidnext;
-		if (row->list_uidnext == UINT32_MAX)
-			return -EOVERFLOW;
-		l.uid = m.uid = row->list_uidnext++;
-		l.text = m.base;
-		l.text_len = e->base_len;
-		change_line(c, &l, true);
-	}
+	rc = m.uid ? 0 : change_uid(c, m.base, false, &m.uid);
+	if (rc)
+		return rc;
 	m.modseq = change_modseq(c);
 	rc = index_msg_add(&c->box->store->index, row, &m);
 	/* \Recent after the first sync: what was in new/ then. */
@@ -163,7 +154,7 @@ static int apply_new(struct sync *y)
 	if (!order)
 		return -ENOMEM;
 	for (size_t i = 0; i < y->scan.n; i++) {
-		if (!y->scan.entries[i].matched && !y->scan.entries[i].dropped)
+		if (!y->unchanged && !y->scan.entries[i].matched && !y->scan.entries[i].dropped)
 			order[n++] = (uint32_t)i;
 	}
 	qsort_r(order, n, sizeof(*order), entry_cmp, &y->scan);

@@ -14,6 +14,8 @@
 
 /* MODSEQs reserved at a time: the list hears of one change in a million. */
 #define MODSEQ_BLOCK		(UINT64_C(1) << 20)
+/* UIDs reserved at a time, for those that are given without fdatasync. */
+#define UID_BLOCK		1000
 #define LINES_MAX_BYTES		(1u << 28)
 /* A stepping clock must not look like a reboot; none is quicker than this. */
 #define BOOT_TOLERANCE_S	10
@@ -41,13 +43,27 @@ static int64_t boot_time(void)
 	return (int64_t)(clock_wall_us() / 1000000) - up.tv_sec;
 }
 
-/* After a power failure the index may lack its last commits, of which clients
- * know: then their MODSEQs must not be given a second time. */
-bool boot_changed(const struct box_row *row)
+bool boot_is_now(int64_t boot)
 {
-	int64_t gap = boot_time() - row->boot;
+	int64_t gap = boot_time() - boot;
 
-	return gap > BOOT_TOLERANCE_S || gap < -BOOT_TOLERANCE_S;
+	return gap <= BOOT_TOLERANCE_S && gap >= -BOOT_TOLERANCE_S;
+}
+
+/* After a power failure the index may lack its last commits and the list its
+ * last lines, of which clients know: then those MODSEQs and UIDs must not be
+ * given a second time. */
+static void row_after_boot(struct change *c)
+{
+	struct box_row *row = &c->row;
+
+	if (row->highestmodseq < row->list_modseq)
+		row->highestmodseq = row->list_modseq;
+	if (row->list_uidnext < row->list_uid_reserved)
+		row->list_uidnext = row->list_uid_reserved;
+	row->list_uid_reserved = 0;
+	row->boot = boot_time();
+	c->touched = true;
 }
 
 /* Keywords that the list had and the index did not. */
@@ -115,11 +131,8 @@ static int list_to_row(struct change *c)
 		rc = index_box_add(&c->box->store->index, c->box->id, c->box->name, &c->row);
 		log_info("index-rebuild", "user=%s mailbox=%s", log_str(c->box->store->user),
 			 log_str(c->box->name));
-	} else if (boot_changed(&c->row)) {
-		if (c->row.highestmodseq < c->row.list_modseq)
-			c->row.highestmodseq = c->row.list_modseq;
-		c->row.boot = boot_time();
-		c->touched = true;
+	} else if (!boot_is_now(c->row.boot)) {
+		row_after_boot(c);
 	}
 	if (c->rebuild || c->row.list_offset != offset)
 		c->touched = true;
@@ -232,6 +245,25 @@ uint64_t change_modseq(struct change *c)
 	c->row.highestmodseq = c->modseq;
 	c->touched = true;
 	return c->modseq;
+}
+
+int change_uid(struct change *c, const char *base, bool durable, uint32_t *uid_r)
+{
+	struct box_row *row = &c->row;
+
+	if (row->list_uidnext < row->uidnext)
+		row->list_uidnext = row->uidnext;
+	if (row->list_uidnext >= UINT32_MAX - UID_BLOCK)
+		return -EOVERFLOW;
+	if (!durable && row->list_uidnext >= row->list_uid_reserved) {
+		row->list_uid_reserved = row->list_uidnext + UID_BLOCK;
+		change_line(c, &(struct uidlist_line){ .kind = UIDLIST_RESERVED,
+			.uid = row->list_uid_reserved, .value = (uint64_t)boot_time() }, true);
+	}
+	change_line(c, &(struct uidlist_line){ .kind = UIDLIST_UID, .uid = row->list_uidnext,
+		.text = base, .text_len = strlen(base) }, durable);
+	*uid_r = row->list_uidnext++;
+	return 0;
 }
 
 void change_line(struct change *c, const struct uidlist_line *l, bool durable)

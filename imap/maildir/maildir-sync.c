@@ -146,6 +146,16 @@ static int diff(struct sync *y)
 	return rc ? rc : index_result(ix, step);
 }
 
+/* Our own STORE changes the directory too: then all is as we left it. */
+static bool look_same(const struct sync *y)
+{
+	const struct box_row *row = &y->c->row;
+
+	return y->full && !y->scan.twins && y->scan.n == row->messages &&
+	       y->scan.sum[DIR_CUR] == row->name_sum[DIR_CUR] &&
+	       y->scan.sum[DIR_NEW] == row->name_sum[DIR_NEW];
+}
+
 static int look(struct sync *y)
 {
 	int dir_fd = y->c->box->dir_fd, rc;
@@ -154,6 +164,12 @@ static int look(struct sync *y)
 	rc = scan_dir(&y->scan, dir_fd, DIR_NEW);
 	if (rc == 0 && y->full)
 		rc = scan_dir(&y->scan, dir_fd, DIR_CUR);
+	if (rc == 0 && look_same(y)) {
+		y->missing.n = y->moved.n = y->moved_to.n = 0;
+		y->unchanged = true;
+		return 0;
+	}
+	y->unchanged = false;
 	if (rc == 0)
 		rc = twins_resolve(y);
 	return rc ? rc : diff(y);
@@ -373,7 +389,7 @@ static int sync_peek(struct mailbox *box, bool *clean_r)
 	rc = index_check(ix);
 	if (rc == 0)
 		rc = index_box_get(ix, box->id, &row);
-	if (rc || !row.box || row.uidvalidity != box->uidvalidity || boot_changed(&row))
+	if (rc || !row.box || row.uidvalidity != box->uidvalidity || !boot_is_now(row.boot))
 		return rc;
 	for (int d = 0; d < DIR_COUNT; d++) {
 		struct dir_stamp now;

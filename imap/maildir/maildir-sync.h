@@ -12,6 +12,7 @@ struct sync {
 	struct change *c;
 	struct scan scan;
 	bool full;			/* cur/ was read too */
+	bool unchanged;			/* by the sum of all names */
 	bool changed_dir;		/* we did: the stamps are void */
 	bool left_out;			/* something waits for the next sync */
 	struct uid_list missing;	/* UIDs whose file was not found */

@@ -148,6 +148,10 @@ int change_commit(struct change *c);
 void change_abort(struct change *c);
 /* The MODSEQ of this change, reserved. */
 uint64_t change_modseq(struct change *c);
+/* The next UID, with its line for a base. durable: on disk before the change; else a
+ * power failure may lose the line: then the message gets a new UID, but this one is not
+ * given again. */
+int change_uid(struct change *c, const char *base, bool durable, uint32_t *uid_r);
 /* A line that must be on disk before the change (durable) or may be lost. */
 void change_line(struct change *c, const struct uidlist_line *l, bool durable);
 void change_keywords_line(struct change *c, const struct msg *m);
@@ -157,8 +161,8 @@ void change_stamps_after(struct change *c, const bool clean[DIR_COUNT]);
 /* Finds or creates a keyword. */
 int change_keyword(struct change *c, const char *name, uint32_t *n_r);
 
-/* Was the system started anew since the row was written? */
-bool boot_changed(const struct box_row *row);
+/* Is this when the system was started? */
+bool boot_is_now(int64_t boot);
 /* Row for reading; syncs if the index does not know the mailbox. */
 int box_load(struct mailbox *box);
 /* A function that ran into a damaged index is run once more. */

@@ -154,6 +154,14 @@ static int take_line(void *ctx, const struct uidlist_line *l)
 		if (l->uid > row->list_uidnext)
 			row->list_uidnext = l->uid;
 		return 0;
+	case UIDLIST_RESERVED:
+		if (boot_is_now((int64_t)l->value)) {
+			if (l->uid > row->list_uid_reserved)
+				row->list_uid_reserved = l->uid;
+		} else if (l->uid > row->list_uidnext) {
+			row->list_uidnext = l->uid;
+		}
+		return 0;
 	case UIDLIST_MODSEQ:
 		if (l->value > row->list_modseq)
 			row->list_modseq = l->value;
@@ -225,6 +233,7 @@ int list_read(struct mailbox *box, struct box_row *row, struct list_tail *tail)
 		row->list_offset = 0;
 		row->list_lines = 0;
 		row->list_uidnext = 1;
+		row->list_uid_reserved = 0;
 	}
 	if (row->list_offset == (uint64_t)st.st_size)
 		return 0;

@@ -153,6 +153,10 @@ static enum uidlist_error parse_body(struct cursor *c, struct uidlist_line *l)
 	case UIDLIST_NEXT:
 		l->uid = take_uid(c);
 		break;
+	case UIDLIST_RESERVED:
+		l->uid = take_uid(c);
+		l->value = take_number(c, INT64_MAX);
+		break;
 	case UIDLIST_MODSEQ:
 		l->value = take_number(c, INT64_MAX);
 		break;
@@ -212,6 +216,9 @@ static void write_body(struct buf *out, const struct uidlist_line *l)
 		return;
 	case UIDLIST_NEXT:
 		buf_printf(out, "%u", l->uid);
+		return;
+	case UIDLIST_RESERVED:
+		buf_printf(out, "%u %llu", l->uid, (unsigned long long)l->value);
 		return;
 	case UIDLIST_MODSEQ:
 		buf_printf(out, "%llu", (unsigned long long)l->value);

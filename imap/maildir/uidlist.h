@@ -12,6 +12,9 @@
  *					hex digits; the generation tells one
  *					rewritten file from the next
  *	N uid		no UID below this may be given again
+	R uid boot	nor below this, once the system that was started at
+			that time (unix seconds) is down: lines of UIDs that
+			were not on disk yet may be lost with it
  *	M modseq	no MODSEQ up to this may be given again
  *	W n letter name	keyword n; letter a-z in file names, or -
  *	U uid base	this message has this UID
@@ -31,6 +34,7 @@ struct buf;
 enum uidlist_kind {
 	UIDLIST_HEADER = 'H',
 	UIDLIST_NEXT = 'N',
+	UIDLIST_RESERVED = 'R',
 	UIDLIST_MODSEQ = 'M',
 	UIDLIST_KEYWORD = 'W',
 	UIDLIST_UID = 'U',
@@ -47,7 +51,7 @@ struct uidlist_line {
 	enum uidlist_kind kind;
 	uint32_t uid;		/* H: uidvalidity; W: the keyword's number */
 	uint32_t last;		/* X */
-	uint64_t value;		/* H: generation; M: modseq */
+	uint64_t value;		/* H: generation; M: modseq; R: boot */
 	uint8_t id[16];		/* H */
 	char letter;		/* W: 'a'-'z' or '-' */
 	const char *text;	/* W: name; U: base; K: numbers; not terminated */
