@@ -91,12 +91,13 @@ static unsigned cause_of(struct holder *h, uint32_t slot)
 static int handback_send(struct holder *h, uint32_t slot)
 {
 	struct sleeper *sl = &h->sleepers[slot];
+	unsigned cause = cause_of(h, slot);
 	struct table_entry e;
 	struct conn *c;
 	int ret;
 
 	table_read(h->table, slot, &e);
-	ret = packet_build(h, &e, cause_of(h, slot), table_tries(h->table, slot));
+	ret = packet_build(h, &e, cause, table_tries(h->table, slot));
 	if (ret < 0)
 		return ret;
 	/* It left the epoll set when it was queued. */
@@ -110,7 +111,7 @@ static int handback_send(struct holder *h, uint32_t slot)
 	c->sid = e.sid;
 	c->cookie = e.cookie;
 	fault("hold-wake");
-	sleeper_sent(h, slot, c->number);
+	sleeper_sent(h, slot, c->number, cause);
 	return 0;
 }
 

@@ -671,15 +671,13 @@ void sleeper_wake(struct holder *h, uint32_t slot, enum wake_cause cause)
 	}
 }
 
-void sleeper_sent(struct holder *h, uint32_t slot, uint32_t conn)
+void sleeper_sent(struct holder *h, uint32_t slot, uint32_t conn, unsigned cause)
 {
-	struct sleeper *sl = &h->sleepers[slot];
-
 	set_conn(h, slot, conn);
 	set_phase(h, slot, SLEEPER_WAKING, "sent");
 	look_again(h, slot, WAKE_RETRY_MS);
 	log_info("wake", "id=%016llx user=%s cause=%s tries=%u", id_of(h, slot),
-		 user_of(h, slot), wake_cause_name(sl->cause), table_tries(h->table, slot));
+		 user_of(h, slot), wake_cause_name(cause), table_tries(h->table, slot));
 	h->wakes_sent++;
 }
 

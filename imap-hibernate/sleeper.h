@@ -81,7 +81,7 @@ void sleeper_conn_gone(struct holder *h, uint32_t slot);
 void sleeper_relock(struct holder *h, uint32_t slot);
 
 /* For handback: the phase that follows sending, or not. */
-void sleeper_sent(struct holder *h, uint32_t slot, uint32_t conn);
+void sleeper_sent(struct holder *h, uint32_t slot, uint32_t conn, unsigned cause);
 void sleeper_unsent(struct holder *h, uint32_t slot, bool locked);
 
 bool sleeper_has_lock(const struct sleeper *sl);
