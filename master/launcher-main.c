@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,7 @@ int main(int argc, char **argv)
 	}
 	if (!opt.foreground && !opt.adopt)
 		ret = background(&opt);
+	signal(SIGPIPE, SIG_IGN);	/* a reader that gave up is an error, no end */
 	log_open("launcher", opt.sink, opt.level);
 	log_crash_handler();
 	fault_init();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* master -c FILE [-F]: started by the launcher (launcher-proto.h). */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "master: started by the launcher only\n");
 		return 2;
 	}
+	signal(SIGPIPE, SIG_IGN);	/* a reader that gave up is an error, no end */
 	log_open("master", LOG_TO_STDERR, LOG_L_INFO);
 	fault_init();
 	opt.max_fds = limit_raise();

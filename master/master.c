@@ -89,9 +89,11 @@ static int socket_make(struct master *m, const char *name, mode_t mode, int back
 	char path[PATH_MAX];
 	int fd, ret;
 
-	if (items_get(&m->items, name) >= 0)
-		return 0;
 	snprintf(path, sizeof(path), "%s/%s", m->config->settings.base_dir, name);
+	/* A kept socket is of no use once its name is gone: a stop unlinks it,
+	   and a keeper may have outlived the stop. */
+	if (items_get(&m->items, name) >= 0 && access(path, F_OK) == 0)
+		return 0;
 	ret = ipc_listen(path, mode, backlog, &fd);
 	return ret < 0 ? ret : items_put(&m->items, name, fd);
 }
