@@ -140,7 +140,8 @@ static int state_of_view(struct session *s, struct session_state *st)
 	st->has_saved_search = v->has_saved_search;
 	mailbox_keywords(s->box, &names);
 	st->keywords_told = v->keywords_told;
-	st->keywords_hash = state_keywords_hash(names, v->keywords_told);
+	if (v->keywords_told > 0)
+		st->keywords_hash = state_keywords_hash(names, v->keywords_told);
 	if (uidset_copy(&st->recent, &v->recent) < 0 ||
 	    uidset_copy(&st->pending, &v->pending) < 0 ||
 	    uidset_copy(&st->expunged, &v->expunged) < 0 ||

@@ -2,6 +2,7 @@
 #include "imap/session.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,8 +278,29 @@ static void session_end(struct session *s)
 	mail_store_close(&s->store);
 }
 
+/* SIGUSR1: what this process holds, in one line; never a secret. */
+static void session_report(void *ctx, int signo)
+{
+	struct session *s = ctx;
+	struct fence_counts now = { 0 };
+
+	(void)signo;
+	(void)fence_read(stream_fd(s->stream), &now, NULL);
+	log_info("report", "id=%016llx user=%s mailbox=%s idle=%s lock_owner=%d generation=%llu "
+		 "written=%llu consumed=%llu pending=%zu holder=%s quiet_ms=%llu",
+		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
+		 log_str(s->box != NULL ? mailbox_name(s->box) : ""),
+		 s->idle_tag != NULL ? "yes" : "no", fence_owner(stream_fd(s->stream)),
+		 (unsigned long long)(s->holder != NULL ? s->holder->generation : 0),
+		 (unsigned long long)now.written, (unsigned long long)now.consumed,
+		 stream_pending(s->stream),
+		 s->holder != NULL && s->holder->fd >= 0 ? "connected" : "away",
+		 (unsigned long long)(clock_ms() - s->last_activity_ms));
+}
+
 void session_run(struct session *s)
 {
+	(void)loop_signal(s->loop, SIGUSR1, session_report, s);
 	if (!s->logout && !s->dead) {
 		int ret = session_listen(s);
 

@@ -42,7 +42,7 @@ static uint32_t keywords_told(struct mailbox *box, const struct session_state *s
 	const char *const *names;
 	size_t count = mailbox_keywords(box, &names);
 
-	if (count < st->keywords_told ||
+	if (st->keywords_told == 0 || count < st->keywords_told ||
 	    state_keywords_hash(names, st->keywords_told) != st->keywords_hash)
 		return 0;
 	return st->keywords_told;

@@ -215,6 +215,7 @@ static void spare_main(struct zygote *z)
 	loop_destroy(&z->loop);
 	close(z->setup_fd);
 	close(z->status_r);
+	signal(SIGUSR1, SIG_IGN);	/* a spare has nothing to report */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	spare_run(&sp);
@@ -308,6 +309,15 @@ static void children_reap(void *ctx, int signo)
 		spares_refill(z);
 }
 
+static void zygote_report(void *ctx, int signo)
+{
+	struct zygote *z = ctx;
+
+	(void)signo;
+	log_info("report", "children=%u idle=%u forks=%u max=%u", z->n_children, z->n_idle,
+		 z->forks, z->set.max_processes);
+}
+
 /* ---- master ---- */
 
 static void setup_readable(void *ctx, uint32_t events)
@@ -337,6 +347,7 @@ int zygote_run(struct zygote *z)
 	z->loop = loop_create();
 	if (z->loop == NULL || ready == NULL ||
 	    loop_signal(z->loop, SIGCHLD, children_reap, z) < 0 ||
+	    loop_signal(z->loop, SIGUSR1, zygote_report, z) < 0 ||
 	    loop_add(z->loop, &z->setup_io, z->setup_fd, EPOLLIN, setup_readable, z) < 0 ||
 	    loop_add(z->loop, &z->status_io, z->status_r, EPOLLIN, child_busy, z) < 0) {
 		log_error("zygote", "reason=%s", log_str("out of descriptors or memory"));
