@@ -113,11 +113,28 @@ class Test:
             pass
 
     def phase(self, idlers, programs, kills, pause):
-        for _ in range(kills):
+        wanted = sum(self.kills.values()) + kills
+        while sum(self.kills.values()) < wanted:
             time.sleep(self.random.uniform(0, pause))
             self.kill_one(self.random.choice(programs))
+            if programs != ["imap"]:
+                self.recover()
             if any(t.error for t in idlers):
                 break
+
+    def recover(self):
+        """One death at a time: keeper and holder dying together is not promised."""
+        def all_ready():
+            try:
+                rows, ok, _ = self.server.ctl("status")
+            except OSError:
+                return False
+            programs = self.server.processes().values()
+            return {"launcher", "keeper", "master"} <= set(programs) and \
+                ok and self.server.ready() and rows[0]["keeper_connected"] == "yes" and \
+                all(r["state"] == "ready" for r in rows if r["kind"] == "program")
+        self.server.wait(all_ready, "the server to recover")
+        time.sleep(0.1)     # the holder gives a new keeper its duplicates
 
     def run(self):
         users = ["k%d" % i for i in range(self.a.c)]
@@ -128,7 +145,7 @@ class Test:
                 t.start()
             # Those that no client may notice, first: no imap was killed yet.
             self.phase(idlers, ["imap-hibernate", "keeper", "master", "launcher"],
-                       self.a.others, 0.8)
+                       self.a.others, 0.4)
             time.sleep(1)
             lost = sum(t.lost for t in idlers)
             if lost:
