@@ -45,6 +45,7 @@ const struct command *command_find(const char *name)
 	return NULL;
 }
 
+__attribute__((format(printf, 4, 0)))
 static void cmd_result(struct cmd *cmd, int result, const char *code, const char *fmt,
 		       va_list ap)
 {
