@@ -78,7 +78,7 @@ static inline struct mailbox *box_new(struct mail_store *store, const char *name
 /* A file in the Maildir, as another program would put it there. */
 static inline void put_file(const char *path, const char *text)
 {
-	char full[2 * PATH_MAX];
+	char full[3 * PATH_MAX];
 	FILE *f;
 
 	snprintf(full, sizeof(full), "%s/%s", mail_dir, path);
@@ -93,7 +93,7 @@ static inline void put_file(const char *path, const char *text)
 
 static inline int move_file(const char *from, const char *to)
 {
-	char a[2 * PATH_MAX], b[2 * PATH_MAX];
+	char a[3 * PATH_MAX], b[3 * PATH_MAX];
 
 	snprintf(a, sizeof(a), "%s/%s", mail_dir, from);
 	snprintf(b, sizeof(b), "%s/%s", mail_dir, to);
@@ -102,7 +102,7 @@ static inline int move_file(const char *from, const char *to)
 
 static inline int remove_file(const char *path)
 {
-	char a[2 * PATH_MAX];
+	char a[3 * PATH_MAX];
 
 	snprintf(a, sizeof(a), "%s/%s", mail_dir, path);
 	return remove(a);
@@ -111,7 +111,7 @@ static inline int remove_file(const char *path)
 static inline void remove_index(void)
 {
 	static const char *const names[] = { "index.db", "index.db-wal", "index.db-shm" };
-	char a[2 * PATH_MAX];
+	char a[3 * PATH_MAX];
 
 	for (size_t i = 0; i < 3; i++) {
 		snprintf(a, sizeof(a), "%s/%s", index_dir, names[i]);
@@ -124,7 +124,7 @@ static inline void age_dirs(const char *box)
 {
 	static const char *const names[] = { "cur", "new" };
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
-	char a[2 * PATH_MAX];
+	char a[3 * PATH_MAX];
 	struct stat st;
 
 	for (size_t i = 0; i < 2; i++) {

@@ -268,7 +268,7 @@ static void test_append_with_flags_and_keywords(void)
 /* How many files are in a directory of the Maildir. */
 static int count_files(const char *dir)
 {
-	char path[2 * PATH_MAX];
+	char path[3 * PATH_MAX];
 	struct dirent *de;
 	int n = 0;
 	DIR *d;
@@ -327,7 +327,7 @@ static void test_full_disk_leaves_nothing(void)
 static void test_full_disk_at_commit(void)
 {
 	struct rlimit old, limit;
-	char path[2 * PATH_MAX];
+	char path[3 * PATH_MAX];
 	struct stat st;
 	int rc, failed = 0, uid = 0;
 
@@ -371,7 +371,7 @@ static void test_status_size_counts_crlf(void)
 
 static void test_old_files_in_tmp_are_removed(void)
 {
-	char path[2 * PATH_MAX];
+	char path[3 * PATH_MAX];
 	struct timespec times[2] = { { .tv_sec = 1600000000 }, { .tv_sec = 1600000000 } };
 
 	begin();

@@ -118,7 +118,7 @@ static void test_deleted_mailbox_is_gone_for_those_who_have_it(void)
 static void test_directory_removed_by_others_is_gone(void)
 {
 	struct mailbox *box;
-	char path[2 * PATH_MAX];
+	char path[3 * PATH_MAX];
 
 	begin();
 	check(mail_store_create(store, "a") == 0);
@@ -269,7 +269,7 @@ static void test_watched_directories(void)
 {
 	struct mailbox *box;
 	struct stat st, want;
-	char path[2 * PATH_MAX];
+	char path[3 * PATH_MAX];
 	int fds[2];
 
 	begin();

@@ -329,7 +329,7 @@ static void test_odd_names_are_ignored_or_kept(void)
 
 static void test_duplicate_base_becomes_two_messages(void)
 {
-	char a[2 * PATH_MAX], b[2 * PATH_MAX];
+	char a[3 * PATH_MAX], b[3 * PATH_MAX];
 
 	begin();
 	put_file("new/1700000001.M1P1.host", "new\n");
@@ -405,7 +405,7 @@ static void test_index_may_vanish_under_an_open_mailbox(void)
 
 static void test_damaged_index_is_rebuilt(void)
 {
-	char path[2 * PATH_MAX];
+	char path[3 * PATH_MAX];
 	FILE *f;
 
 	begin();

@@ -140,6 +140,7 @@ struct read_ctx {
 	struct mailbox *box;
 	struct box_row *row;
 	struct list_tail *tail;
+	uint32_t uid_floor;	/* reserved before a reboot: holds for what comes */
 };
 
 static int take_line(void *ctx, const struct uidlist_line *l)
@@ -158,8 +159,8 @@ static int take_line(void *ctx, const struct uidlist_line *l)
 		if (boot_is_now((int64_t)l->value)) {
 			if (l->uid > row->list_uid_reserved)
 				row->list_uid_reserved = l->uid;
-		} else if (l->uid > row->list_uidnext) {
-			row->list_uidnext = l->uid;
+		} else if (l->uid > r->uid_floor) {
+			r->uid_floor = l->uid;
 		}
 		return 0;
 	case UIDLIST_MODSEQ:
@@ -217,7 +218,7 @@ static int read_from(struct read_ctx *r, int fd, struct buf *b)
 
 int list_read(struct mailbox *box, struct box_row *row, struct list_tail *tail)
 {
-	struct read_ctx r = { box, row, tail };
+	struct read_ctx r = { box, row, tail, 0 };
 	struct stat st;
 	struct buf b;
 	int rc;
@@ -240,5 +241,7 @@ int list_read(struct mailbox *box, struct box_row *row, struct list_tail *tail)
 	buf_init(&b, LIST_READ_BYTES * 2 + UIDLIST_LINE_MAX);
 	rc = read_from(&r, box->list_fd, &b);
 	buf_deinit(&b);
+	if (row->list_uidnext < r.uid_floor)
+		row->list_uidnext = r.uid_floor;
 	return rc;
 }
