@@ -412,8 +412,7 @@ static bool on_sleep(struct conn *c, struct ipc_in *in, uid_t uid)
 	/* An event may wait in the kernel; then the generation is old. */
 	watch_drain(&h->watches);
 	if (sleeper_take(h, fd, &e, c->number,
-			 watch_subscribed(&c->sub) && !c->watch_gone &&
-			 generation == c->generation, &reason) > 0) {
+			 c->watching && !c->watch_gone && generation == c->generation, &reason) > 0) {
 		log_info("refused", "id=%016llx user=%s reason=%s",
 			 (unsigned long long)e.sid, log_str(e.user), log_str(reason));
 		h->refused++;
@@ -604,13 +603,16 @@ static void conn_ready(void *ctx, uint32_t events)
 
 /* ---- the listener ---- */
 
-/* Anybody may connect: one user must not use up the descriptors of all. */
+/* Anybody may connect: one user must not use up the descriptors of all, and
+ * all of them not those of the sleepers. */
 static bool uid_has_room(struct holder *h, uid_t uid)
 {
 	uint32_t n = 0;
 
 	if (uid == 0 || uid == geteuid())
 		return true;
+	if (h->conns.count >= h->conns_max)
+		return false;
 	for (uint32_t i = 0; i < h->conns.used; i++) {
 		if (h->conns.list[i] && h->conns.list[i]->uid == uid)
 			n++;

@@ -34,6 +34,7 @@ struct conn {
 	enum conn_state state;
 	struct watch_sub sub;
 	uint64_t generation;	/* last one told */
+	bool watching;		/* its last WATCH was not refused */
 	bool watch_gone;	/* a directory that it watches was deleted */
 	bool changed_waits;	/* CHANGED did not fit */
 	uint8_t do_waits;	/* DO of this verb did not fit */

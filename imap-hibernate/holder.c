@@ -397,6 +397,7 @@ static void count_descriptors(struct holder *h)
 	awake = h->settings.max_processes + h->settings.spares + 2u * h->waking_max;
 	if (awake > all / 4)
 		awake = all / 4;
+	h->conns_max = (uint32_t)awake + FDS_FIXED / 2;
 	h->sleepers_max = all > FDS_FIXED + awake ? (uint32_t)(all - FDS_FIXED - awake) : 1;
 	if (h->settings.max_sleepers > 0 && h->settings.max_sleepers < h->sleepers_max)
 		h->sleepers_max = h->settings.max_sleepers;

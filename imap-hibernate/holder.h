@@ -5,7 +5,7 @@
  *
  * It is dumb, and that is its strength: no IMAP, no TLS, no keys. A sleeper is
  * a descriptor, an opaque state and ready-made keepalives; everything else
- * wakes an imap. The protocol is handover.md; its step numbers stand in the
+ * wakes an imap. The protocol is doc/handover.md; its step numbers stand in the
  * comments. Files: sleeper (a session from SLEEP to void), handback (WAKE),
  * conn (messages of imap processes), notice (changes), keeper-link (the
  * duplicates that outlive us), adopt (taking over), control (the operator).
@@ -64,6 +64,7 @@ struct holder {
 	struct loop_io listener_io;
 	struct loop_timer listener_timer;
 	struct conns conns;
+	uint32_t conns_max;
 
 	struct keeper_link keeper;
 	int first_keeper;		/* until it is adopted from; -1 */

@@ -3,7 +3,7 @@
  * session; among DUPs order does not matter, so those that wait are found by a
  * cursor over all sleepers. A keeper that comes back tells first what it has
  * (another keeper may have handed over to it), then gets a DUP for every
- * record that it lacks (handover.md, 14). */
+ * record that it lacks (doc/handover.md, 14). */
 #include "imap-hibernate/keeper-link.h"
 
 #include <errno.h>

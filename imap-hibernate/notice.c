@@ -69,6 +69,7 @@ bool notice_watch(struct conn *c, struct ipc_in *in)
 	/* A number that no earlier watch had. */
 	c->generation = holder_next_generation(h);
 	c->changed_waits = false;
+	c->watching = status != WATCHED_REFUSED && (n > 0 || blind);
 	watched(c, nonce, status);
 	return true;
 }

@@ -15,7 +15,7 @@ enum sleeper_verdict {
 enum sleeper_verdict sleeper_verdict(uint32_t events, int unread);
 
 /* Which prepared bytes go out next? They follow from the kernel's count alone
- * (handover.md, 7): `done` bytes beyond the state's written count are out. */
+ * (doc/handover.md, 7): `done` bytes beyond the state's written count are out. */
 struct keepalive_turn {
 	size_t offset, len;	/* len 0: they are used up */
 };

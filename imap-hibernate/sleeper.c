@@ -8,7 +8,7 @@
  *
  * The record is committed as soon as the state has arrived, before the lock is
  * there: a record whose duplicate the keeper does not have is void for the
- * next holder (handover.md, 13), so it promises nothing yet. */
+ * next holder (doc/handover.md, 13), so it promises nothing yet. */
 #include "imap-hibernate/sleeper.h"
 
 #include <assert.h>
@@ -403,7 +403,7 @@ static uint32_t poll_tick(const struct holder *h, uint32_t slot)
 	uint64_t all = h->settings.poll_interval_ms;
 	uint64_t jitter = chain_mix(table_cookie(h->table, slot)) % (all / 2 + 1);
 
-	return (uint32_t)((h->sleepers[slot].since + all - all / 4 + jitter) / h->tick_ms) + 1;
+	return h->sleepers[slot].since + ticks(h, all - all / 4 + jitter);
 }
 
 static bool wants_keepalives(const struct holder *h, const struct table_entry *e)
@@ -634,7 +634,7 @@ void sleeper_changed(struct holder *h, uint32_t slot, bool gone)
 {
 	if (!table_changed(h->table, slot))
 		table_mark_changed(h->table, slot);
-	/* Between commands a change is only marked (design.md 3). */
+	/* Between commands a change is only marked. */
 	if (h->sleepers[slot].phase == SLEEPER_ASLEEP &&
 	    (table_flags(h->table, slot) & SLEEP_IDLE))
 		sleeper_wake(h, slot, WAKE_CHANGE);
@@ -843,7 +843,7 @@ static void sleeper_appear(struct holder *h, uint32_t slot, int fd)
 	struct sleeper *sl = &h->sleepers[slot];
 
 	*sl = (struct sleeper){ .fd = fd, .conn = NONE, .next = NONE, .prev = NONE,
-				.since = holder_now(h) };
+				.since = tick_now(h) };
 	watch_sub_init(&sl->sub);
 	chain_insert(&h->by_cookie, slot);
 	h->n_held++;
@@ -863,6 +863,7 @@ static int sleeper_replace(struct holder *h, uint32_t slot, int surplus,
 {
 	struct sleeper *sl = &h->sleepers[slot];
 	int ret = table_commit(h->table, slot, e, changed, &slot);
+	struct conn *c;
 
 	close(surplus);
 	sleeper_relock(h, slot);
@@ -871,11 +872,15 @@ static int sleeper_replace(struct holder *h, uint32_t slot, int surplus,
 	fault("hold-replaced");
 	table_set_tries(h->table, slot, 0);
 	sl->flags &= (uint8_t)~(SL_REFUSED | SL_GIVE_UP);
-	sl->since = holder_now(h);
+	sl->since = tick_now(h);
 	watch_unsubscribe(&h->watches, slot);
 	if (conn_get(h, conn))
 		watch_copy(&h->watches, CONN_BIT | conn, slot);
 	set_conn(h, slot, conn);
+	/* The reply end of a wake is an imap's own by now. */
+	c = conn_get(h, conn);
+	if (c && c->state == CONN_WAKING)
+		conn_set_state(c, CONN_AWAKE);
 	sl->flags |= SL_TELL;
 	if (!sleeper_has_lock(sl)) {
 		/* An imap looked and had nothing to say: the cause is gone. */
@@ -963,7 +968,9 @@ void sleeper_adopt(struct holder *h, uint32_t slot, int fd)
 	   may be another directory's by now. */
 	if (!table_changed(h->table, slot))
 		watch_adopt(&h->watches, slot, e.watch);
-	if (!watch_subscribed(&h->sleepers[slot].sub) && (e.flags & SLEEP_SELECTED))
+	/* A blind one may have none, and is polled. */
+	if (!watch_subscribed(&h->sleepers[slot].sub) && (e.flags & SLEEP_SELECTED) &&
+	    !(e.flags & SLEEP_POLL))
 		table_mark_changed(h->table, slot);
 	sleeper_try(h, slot);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef HIBERNATE_SLEEPER_H
 #define HIBERNATE_SLEEPER_H
-/* One session from its SLEEP until its fence has moved (handover.md). All that
+/* One session from its SLEEP until its fence has moved (doc/handover.md). All that
  * must survive is in the table; this is what only this process needs, about 64
  * bytes. The number of a sleeper is its record's. */
 #include <stdbool.h>
@@ -39,7 +39,7 @@ struct sleeper {
 	uint32_t chain;		/* by_cookie */
 	uint32_t next, prev;	/* of the one list that its phase has */
 	uint32_t deadline;	/* holder_now(): when to look again */
-	uint32_t since;		/* holder_now(): in this sleep since */
+	uint32_t since;		/* the wheel's tick: in this sleep since */
 	uint8_t phase, flags;
 	uint8_t cause;		/* enum wake_cause, from QUEUED on; 0 none */
 	uint8_t looks;		/* in vain, in this phase */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef HIBERNATE_TABLE_H
 #define HIBERNATE_TABLE_H
-/* The table of sleepers: a memfd that outlives the process (design.md 7, 8).
+/* The table of sleepers: a memfd that outlives the process (doc/architecture.md).
  *
  * All of a sleeper is in one block, which is never changed in place: a new one
  * is written, then the record's commit word is switched to it. That word is

@@ -20,7 +20,7 @@
  * an unknown wd, which is then removed, and setting it again is EEXIST.
  *
  * The draining mark: events that are out of the kernel but not yet marked on
- * their sleepers would die with us (handover.md, 13). */
+ * their sleepers would die with us (doc/handover.md, 13). */
 #include "imap-hibernate/watch.h"
 
 #include <assert.h>

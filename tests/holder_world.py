@@ -67,6 +67,14 @@ class Eof(Exception):
     pass
 
 
+def ready(fds, timeout, what=select.POLLIN):
+    """poll(), since select() ends at descriptor 1023."""
+    p = select.poll()
+    for fd in fds:
+        p.register(fd, what)
+    return p.poll(timeout * 1000)
+
+
 class Chan:
     """One SEQPACKET connection."""
     def __init__(self, sock):
@@ -86,13 +94,13 @@ class Chan:
                 return
             except BlockingIOError:
                 if time.monotonic() > end: raise
-                select.select([], [self.sock], [], 1)
+                ready([self.sock], 1, select.POLLOUT)
             except (BrokenPipeError, ConnectionResetError):
                 raise Eof()
 
     def recv_raw(self, timeout=DEADLINE):
         """(bytes, fds) or None after the time-out."""
-        if not select.select([self.sock], [], [], timeout)[0]:
+        if not ready([self.sock], timeout):
             return None
         try:
             data, anc, flags, _ = self.sock.recvmsg(1 << 19, 4096, socket.MSG_CMSG_CLOEXEC)
@@ -245,7 +253,7 @@ class Imap:
             try:
                 n = self.c.s.send(data)
             except BlockingIOError:
-                select.select([], [self.c.fd], [], 1)
+                ready([self.c.fd], 1, select.POLLOUT)
                 continue
             data = data[n:]
 
@@ -345,6 +353,7 @@ class Imap:
         raise AssertionError('nobody has the session')
 
     def connect_only(self):
+        self.w.note('reconnected')
         self.hold.close()
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         s.connect(self.w.path)
@@ -431,8 +440,7 @@ class Imap:
             return 'over'
         if self.do == DO_SLEEP:
             self.do = None
-        r, _, _ = select.select([self.c.fd], [], [], 0)
-        if r:
+        if ready([self.c.fd], 0):
             self.flush_keepalives()
             data = self.read()
             if data is None:
@@ -489,7 +497,7 @@ class World:
         self.keeper, self.setup, self.holder = None, None, None
         self.ready = False
         self.log = open(self.dir + '/log', 'wb')
-        self.settings = dict(keepalive=0, poll=0, max_sleepers=0, level='debug')
+        self.settings = dict(keepalive=0, poll=0, max_sleepers=0, level='debug', user='')
         self.settings.update(settings or {})
         self.env = env or {}
         self.children, self.want_spares, self.spares = set(), spares, set()
@@ -503,6 +511,18 @@ class World:
         self.auth = None
         self.status = None
         self.keeper_up = True
+
+    def note(self, what):
+        """For tests that want to know how something came about."""
+        with open(self.dir + '/notes', 'a') as f:
+            f.write(what + '\n')
+
+    def noted(self, what):
+        try:
+            with open(self.dir + '/notes') as f:
+                return f.read().split('\n').count(what)
+        except FileNotFoundError:
+            return 0
 
     # ---- processes
     def child(self, fn):
@@ -544,9 +564,9 @@ class World:
                                        pass_fds=[3] if fd != 3 else [fd])
         theirs.close()
         s = self.settings
-        fields = [self.dir, '~/Maildir', '', 'dormouse', 'l', 'a', 'stderr', s['level'], '', '', '',
+        fields = [self.dir, '~/Maildir', '', s['user'] or 'nobody', 'l', 'a', 'stderr', s['level'], '', '', '',
                   30000, True, s['keepalive'], 2, 60000, s['poll'], 300000, 10000, 2, 256,
-                  s['max_sleepers'], 2, 1000, 0, 1000, True]
+                  s['max_sleepers'], 2, 1000, 0, 1000, not s['user']]
         try:
             mine.send(SETUP, fields, fds=[self.listener.fileno(), self.wake_w.sock.fileno()])
             self.new_keeper_channel()
@@ -688,7 +708,7 @@ class World:
             self.spare()
         if timeout:
             rs = [c.sock for c in (self.keeper, self.setup, self.auth) if c and c.sock.fileno() >= 0]
-            select.select(rs, [], [], timeout)
+            ready(rs, timeout)
 
     def reap(self):
         while self.children:
@@ -778,6 +798,8 @@ class World:
             except ChildProcessError: pass
         code = None
         if self.holder and self.holder.returncode is None:
+            if not self.ready:
+                self.holder.kill()	# it waits for us, its keeper
             try:
                 self.setup.send(STOP, 0)
             except Eof:
@@ -915,7 +937,7 @@ class Actor:
             pickle.dump((name, a, kw), self.f)
             self.f.flush()
             end = time.monotonic() + DEADLINE
-            while not select.select([self.mine], [], [], 0.001)[0]:
+            while not ready([self.mine], 0.001):
                 self.w.turn(0)
                 assert time.monotonic() < end, 'actor: ' + name
             kind, r = pickle.load(self.f)

@@ -532,6 +532,7 @@ def control_verbs(w):
     # Nothing to say: it sleeps again.
     rows, ok, text = w.control('wake', sid)
     assert ok and text == 'asleep again', text
+    assert w.noted('reconnected') == 0		# KEPT came on the reply end
     deliver(d)
     c.expect('EXISTS 1')
     asleep(w)
@@ -624,6 +625,23 @@ def foreign_uid_is_refused(w):
     assert stranger(12345, *have)[0] == KEPT
     assert stranger(0, *have)[0] == KEPT
     assert not a.lock()
+
+
+@test(spares=0, settings={'user': 'nobody'} if os.geteuid() == 0 else {})
+def unprivileged_holder_watches_what_it_cannot_read(w):
+    os.chmod(w.dir, 0o755)
+    os.chmod(w.path, 0o666)
+    d = w.mailbox()	# mode 0700, of another user
+    c, a = put_to_sleep(w, dir=d)
+    status = open('/proc/%d/status' % w.holder.pid).read()
+    if os.geteuid() == 0:
+        assert 'Uid:\t0' not in status and 'CapEff:\t0000000000000004' in status, status
+    assert 'Seccomp:\t2' in status and 'NoNewPrivs:\t1' in status
+    deliver(d)
+    w.want_spares = 1
+    a.kill()
+    c.expect('EXISTS 1')
+    asleep(w)
 
 
 def connect_only_new(im):
