@@ -983,12 +983,14 @@ static pid_t client_fork(struct talk_client *c, const char *send, const char *ex
 
 	if (pid != 0)
 		return pid;
-	fcntl(c->fd, F_SETFL, 0);
 	while (at < len) {
+		struct pollfd p = { .fd = c->fd, .events = send != NULL ? POLLOUT : POLLIN };
 		char data[16384];
-		ssize_t n = send != NULL ? write(c->fd, send + at, len - at) :
-			read(c->fd, data, sizeof(data));
+		ssize_t n;
 
+		poll(&p, 1, 30000);
+		n = send != NULL ? write(c->fd, send + at, len - at) :
+			read(c->fd, data, sizeof(data));
 		if (n <= 0 || (send == NULL && ((size_t)n > len - at ||
 						memcmp(data, expect + at, (size_t)n) != 0)))
 			_exit(EXIT_FAILURE);
