@@ -47,13 +47,27 @@ void cmd_create(struct cmd *cmd)
 	mailbox_done(cmd, ret);
 }
 
+/* By id: the selected mailbox may have another name by now. */
+static bool is_selected(struct session *s, struct mail_store *store, const char *name)
+{
+	struct mailbox *box = NULL;
+	bool same = false;
+
+	if (s->box == NULL)
+		return false;
+	if (mailbox_open(store, name, &box) == 0)
+		same = memcmp(mailbox_id(box), mailbox_id(s->box), 16) == 0;
+	mailbox_close(&box);
+	return same;
+}
+
 /* A client may delete what it has selected: then nothing is selected. */
 void cmd_delete(struct cmd *cmd)
 {
 	struct session *s = cmd->session;
 	struct mail_store *store;
 	const char *name;
-	bool selected;
+	bool selected = false;
 	int ret;
 
 	if (cmd->count != 1) {
@@ -63,10 +77,11 @@ void cmd_delete(struct cmd *cmd)
 	name = cmd_mailbox_arg(cmd, &cmd->args[0]);
 	if (name == NULL)
 		return;
-	selected = s->box != NULL && strcmp(mailbox_name(s->box), name) == 0;
 	ret = session_store(s, &store);
-	if (ret == 0)
+	if (ret == 0) {
+		selected = is_selected(s, store, name);
 		ret = mail_store_delete(store, name);
+	}
 	if (ret == 0 && selected) {
 		session_unselect(s, true);
 		if (s->holder != NULL)

@@ -1055,7 +1055,7 @@ static void test_list_matches_patterns(void)
 	static const struct {
 		const char *args, *names;
 	} rows[] = {
-		{ "\"\" *", "INBOX a a.b a.b.c x.y" },
+		{ "\"\" *", "INBOX a a.b a.b.c x x.y" },
 		{ "\"\" %", "INBOX a x" },
 		{ "\"\" %.%", "a.b x.y" },
 		{ "\"\" *b*", "INBOX a.b a.b.c" },
@@ -1099,10 +1099,8 @@ static void test_list_matches_patterns(void)
 		talk_send(c, line);
 		talk_run(c);
 		while ((got = talk_take(c)) != NULL && strncmp(got, "* LIST ", 7) == 0) {
-			if (strcmp(strrchr(got, ' ') + 1, "x") != 0 || strstr(rows[i].names, " x")) {
-				strcat(names, *names ? " " : "");
-				strcat(names, strrchr(got, ' ') + 1);
-			}
+			strcat(names, *names ? " " : "");
+			strcat(names, strrchr(got, ' ') + 1);
 			free(got);
 		}
 		check_row(got != NULL && strcmp(got, "c OK LIST completed.") == 0, i);
@@ -1190,8 +1188,7 @@ static void test_delete_by_another_session_ends_with_bye(void)
 	     "c: b1 DELETE box\n"
 	     "s: b1 OK DELETE completed.\n"
 	     "C: a3 NOOP\n"
-	     "S: * BYE Selected mailbox was deleted.\n"
-	     "S: a3 OK NOOP completed.\n");
+	     "S: * BYE Selected mailbox was deleted.\n");
 	check(t->c[0].s->logout);
 	talk_destroy(t);
 }
