@@ -165,6 +165,7 @@ int mailbox_append_commit(struct mail_append **a, int64_t internaldate, uint32_t
 			  const char *const *keywords, size_t n_keywords,
 			  uint32_t *uidvalidity_r, uint32_t *uid_r, uint8_t mailbox_id_r[16], uint64_t *modseq_r);
 void mailbox_append_abort(struct mail_append **a);
-/* Warm what costs time (SQLite) in the zygote, before any user is known. */
+/* Warm what costs time (SQLite), before any user is known: in the zygote, and again in each
+ * spare while it waits (a fork does not inherit the page tables of library code; 0.12 ms of a wake). */
 void mail_store_warm(void);
 #endif

@@ -216,6 +216,7 @@ static void test_kill_loses_nothing_acknowledged(void)
 #define UIDS_MAX	6000
 struct view {
 	uint64_t modseq;
+	bool must_be_complete;		/* the index is left alone */
 	uint32_t flags[UIDS_MAX];	/* with bit 31: it is there */
 };
 
@@ -242,6 +243,8 @@ static bool view_follow(struct view *v, bool all)
 	     st.highestmodseq >= v->modseq;
 	if (ok && !all)
 		ok = mailbox_vanished_since(box, v->modseq, &gone, &complete) == 0;
+	if (ok && !all && v->must_be_complete && !complete)
+		ok = false;
 	if (ok && complete) {
 		ok = mailbox_changed_since(box, v->modseq, &set) == 0;
 		for (uint32_t uid = uidset_first(&gone, &it); uid; uid = uidset_next(&gone, &it)) {
@@ -325,7 +328,7 @@ static bool step(struct view *v, uint64_t *seed, int who, uint32_t serial)
 	}
 	if (what < 20)
 		return append_serial(serial, what % 2 ? MAIL_SEEN : 0) != 0;
-	if (what < 22 && who == 1) {
+	if (what < 22 && who == 1 && !v->must_be_complete) {
 		remove_index();
 		return true;
 	}
@@ -341,12 +344,13 @@ static bool step(struct view *v, uint64_t *seed, int who, uint32_t serial)
 	return view_follow(v, false);
 }
 
-static void follower(int who, uint64_t seed, int go_fd, int out_fd)
+static void follower(int who, uint64_t seed, bool removals, int go_fd, int out_fd)
 {
 	static struct view v;
 	char ch;
 
 	open_all();
+	v.must_be_complete = !removals;
 	if (!view_follow(&v, true))
 		_exit(2);
 	for (uint32_t i = 0; i < 150; i++) {
@@ -370,7 +374,7 @@ static void follower(int who, uint64_t seed, int go_fd, int out_fd)
 }
 
 #define FOLLOWERS	3
-static void test_followers_agree_in_the_end(void)
+static void followers_agree(bool removals)
 {
 	static struct view mine, theirs;
 	uint64_t seed = unit_seed();
@@ -387,7 +391,7 @@ static void test_followers_agree_in_the_end(void)
 		if (pids[i] == 0) {
 			close(out[i][0]);
 			close(go[1]);
-			follower(i, seed + (uint64_t)i * 977, go[0], out[i][1]);
+			follower(i, seed + (uint64_t)i * 977, removals, go[0], out[i][1]);
 		}
 		close(out[i][1]);
 	}
@@ -421,6 +425,16 @@ static void test_followers_agree_in_the_end(void)
 	check(view_follow(&theirs, true));
 	check(!memcmp(mine.flags, theirs.flags, sizeof(mine.flags)));
 	end();
+}
+
+static void test_followers_agree_in_the_end(void)
+{
+	followers_agree(false);
+}
+
+static void test_followers_agree_without_a_lasting_index(void)
+{
+	followers_agree(true);
 }
 
 /* ---- renames while the directory is read ---- */
@@ -694,6 +708,7 @@ int main(void)
 	static const struct unit_test tests[] = {
 		UNIT_TEST(test_kill_loses_nothing_acknowledged),
 		UNIT_TEST(test_followers_agree_in_the_end),
+		UNIT_TEST(test_followers_agree_without_a_lasting_index),
 		UNIT_TEST(test_renames_in_mid_scan_are_no_expunges),
 		UNIT_TEST(test_list_is_compacted),
 		UNIT_TEST(test_next_uid_outlives_compaction),

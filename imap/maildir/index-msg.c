@@ -141,7 +141,8 @@ int index_msg_add(struct index *ix, struct box_row *row, const struct msg *m)
 	return rc;
 }
 
-int index_msg_set(struct index *ix, struct box_row *row, const struct msg *was, const struct msg *m)
+int index_msg_set(struct index *ix, struct box_row *row, const struct msg *was,
+		  const struct msg *m)
 {
 	sqlite3_stmt *st;
 	int rc = index_stmt(ix, SQL_MSG_SET, &st);
@@ -163,7 +164,8 @@ int index_msg_set(struct index *ix, struct box_row *row, const struct msg *was, 
 	return rc;
 }
 
-int index_msg_expunge(struct index *ix, struct box_row *row, const struct msg *m, uint64_t modseq)
+int index_msg_expunge(struct index *ix, struct box_row *row, const struct msg *m,
+		      uint64_t modseq)
 {
 	sqlite3_stmt *st;
 	int rc = index_stmt(ix, SQL_MSG_DEL, &st);
@@ -192,7 +194,8 @@ int index_msg_expunge(struct index *ix, struct box_row *row, const struct msg *m
 	return rc;
 }
 
-int index_msg_sizes(struct index *ix, int64_t box, uint32_t uid, int64_t size, int64_t header_size)
+int index_msg_sizes(struct index *ix, int64_t box, uint32_t uid, int64_t size,
+		    int64_t header_size)
 {
 	sqlite3_stmt *st;
 	int rc = index_stmt(ix, SQL_MSG_SIZES, &st);
@@ -261,7 +264,8 @@ int index_history_prune(struct index *ix, struct box_row *row)
 	return 0;
 }
 
-int index_uid_query(struct index *ix, enum index_sql which, int64_t box, uint64_t n, struct uidset *set)
+int index_uid_query(struct index *ix, enum index_sql which, int64_t box, uint64_t n,
+		    struct uidset *set)
 {
 	sqlite3_stmt *st;
 	int step, rc = index_stmt(ix, which, &st);

@@ -116,6 +116,9 @@ void index_warm(void)
 {
 	sqlite3 *db;
 
+	/* One thread, and nobody asks for memory statistics. */
+	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	if (sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
 			    NULL) == SQLITE_OK) {
 		sqlite3_exec(db, schema, NULL, NULL, NULL);

@@ -93,7 +93,8 @@ struct box_row {
 	uint64_t name_sum[DIR_COUNT];	/* of the hashes of all names */
 };
 int index_box_get(struct index *ix, const uint8_t id[16], struct box_row *row_r);
-int index_box_add(struct index *ix, const uint8_t id[16], const char *name, struct box_row *row);
+int index_box_add(struct index *ix, const uint8_t id[16], const char *name,
+		  struct box_row *row);
 int index_box_set(struct index *ix, const struct box_row *row);
 int index_box_drop(struct index *ix, int64_t box);
 int index_box_trust(struct index *ix, const struct box_row *row);
@@ -116,18 +117,22 @@ struct msg {
 int index_msg_get(struct index *ix, int64_t box, uint32_t uid, struct msg *m_r);
 /* These keep the counts in row, which the caller writes in the end. */
 int index_msg_add(struct index *ix, struct box_row *row, const struct msg *m);
-int index_msg_set(struct index *ix, struct box_row *row, const struct msg *was, const struct msg *m);
+int index_msg_set(struct index *ix, struct box_row *row, const struct msg *was,
+		  const struct msg *m);
 /* The message becomes history with this MODSEQ. */
-int index_msg_expunge(struct index *ix, struct box_row *row, const struct msg *m, uint64_t modseq);
-int index_msg_sizes(struct index *ix, int64_t box, uint32_t uid, int64_t size, int64_t header_size);
-/* Up to max messages with first <= uid <= last, existing or expunged ones. Returns how many, or an error < 0
- * (positive errors cannot happen). */
+int index_msg_expunge(struct index *ix, struct box_row *row, const struct msg *m,
+		      uint64_t modseq);
+int index_msg_sizes(struct index *ix, int64_t box, uint32_t uid, int64_t size,
+		    int64_t header_size);
+/* Up to max messages with first <= uid <= last, existing or expunged ones.
+ * Returns how many, or -errno (a positive error becomes -EIO). */
 int index_msg_range(struct index *ix, int64_t box, uint32_t first, uint32_t last, bool expunged,
 		    struct msg *m_r, int max);
 /* Forgets the oldest expunges when there are too many. */
 int index_history_prune(struct index *ix, struct box_row *row);
 /* Runs a query by box and a number, whose only column is a UID. */
-int index_uid_query(struct index *ix, enum index_sql which, int64_t box, uint64_t n, struct uidset *set);
+int index_uid_query(struct index *ix, enum index_sql which, int64_t box, uint64_t n,
+		    struct uidset *set);
 
 static inline bool keywords_has(const uint64_t *words, uint32_t n)
 {

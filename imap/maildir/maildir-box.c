@@ -14,7 +14,8 @@
 #include "lib/cleanup.h"
 #include "lib/log.h"
 
-/* File systems where inotify does not see what other hosts do. */
+/* File systems where inotify does not see what other hosts do, and where mtimes
+ * are those of another clock. */
 #define NFS_MAGIC	0x6969
 #define CIFS_MAGIC	0xff534d42
 #define SMB2_MAGIC	0xfe534d42
@@ -25,6 +26,28 @@
 #define OCFS2_MAGIC	0x7461636f
 #define GFS2_MAGIC	0x01161970
 
+static bool is_remote(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return true;
+	switch ((unsigned long)fs.f_type & 0xffffffff) {
+	case NFS_MAGIC:
+	case CIFS_MAGIC:
+	case SMB2_MAGIC:
+	case FUSE_MAGIC:
+	case CEPH_MAGIC:
+	case AFS_MAGIC:
+	case V9FS_MAGIC_NR:
+	case OCFS2_MAGIC:
+	case GFS2_MAGIC:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static struct mailbox *box_alloc(struct mail_store *store, const char *name, int *dir_fd)
 {
 	struct mailbox *box = calloc(1, sizeof(*box));
@@ -34,6 +57,7 @@ static struct mailbox *box_alloc(struct mail_store *store, const char *name, int
 	box->store = store;
 	box->dir_fd = fd_steal(dir_fd);
 	box->list_fd = box->lock_fd = -1;
+	box->remote = is_remote(box->dir_fd);
 	box->name = strdup(name);
 	if (!box->name)
 		mailbox_close(&box);
@@ -205,28 +229,6 @@ const uint8_t *mailbox_id(const struct mailbox *box)
 	return box->id;
 }
 
-static bool must_poll(int fd)
-{
-	struct statfs fs;
-
-	if (fstatfs(fd, &fs) < 0)
-		return true;
-	switch ((unsigned long)fs.f_type & 0xffffffff) {
-	case NFS_MAGIC:
-	case CIFS_MAGIC:
-	case SMB2_MAGIC:
-	case FUSE_MAGIC:
-	case CEPH_MAGIC:
-	case AFS_MAGIC:
-	case V9FS_MAGIC_NR:
-	case OCFS2_MAGIC:
-	case GFS2_MAGIC:
-		return true;
-	default:
-		return false;
-	}
-}
-
 int mailbox_watch_dirs(struct mailbox *box, int fds_r[2])
 {
 	cleanup_fd int new_fd = openat(box->dir_fd, "new", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -234,7 +236,7 @@ int mailbox_watch_dirs(struct mailbox *box, int fds_r[2])
 
 	if (new_fd < 0 || cur_fd < 0)
 		return -errno;
-	if (must_poll(new_fd) || must_poll(cur_fd))
+	if (box->remote || is_remote(new_fd) || is_remote(cur_fd))
 		return 0;
 	fds_r[0] = fd_steal(&new_fd);
 	fds_r[1] = fd_steal(&cur_fd);

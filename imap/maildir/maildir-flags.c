@@ -43,7 +43,8 @@ static void new_flags(const struct store_op *s, struct msg *m)
 	}
 }
 
-static bool unlettered_differ(const struct mailbox *box, const struct msg *a, const struct msg *b)
+static bool unlettered_differ(const struct mailbox *box, const struct msg *a,
+			      const struct msg *b)
 {
 	for (uint32_t n = 0; n < box->n_keywords; n++) {
 		if (box->keywords[n].letter < 0 &&

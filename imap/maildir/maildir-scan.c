@@ -227,8 +227,9 @@ bool dir_stamp_same(const struct dir_stamp *a, const struct dir_stamp *b)
 
 /* Kernels before 6.13 stamp by the tick, some file systems by the second: a
  * change right after the scan may leave the same mtime. Two seconds on, it
- * cannot. A stamp from the future proves nothing either. */
-bool dir_stamp_old(const struct dir_stamp *s, int64_t now_us)
+ * cannot. A stamp from the future proves nothing either, nor does one that
+ * another host's clock made. */
+bool dir_stamp_old(const struct mailbox *box, const struct dir_stamp *s, int64_t now_us)
 {
-	return s->secs * 1000000 + s->nsecs / 1000 <= now_us - 2000000;
+	return !box->remote && s->secs * 1000000 + s->nsecs / 1000 <= now_us - 2000000;
 }

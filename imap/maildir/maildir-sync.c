@@ -305,7 +305,7 @@ static void stamps_remember(struct sync *y)
 		row->dirs[d] = y->scan.stamps[d];
 		row->dirs[d].trusted = !y->changed_dir && !y->left_out &&
 			row->name_sum[d] == y->scan.sum[d] &&
-			dir_stamp_old(&y->scan.stamps[d], y->scan.started_us);
+			dir_stamp_old(y->c->box, &y->scan.stamps[d], y->scan.started_us);
 	}
 	y->c->touched = true;
 }
@@ -354,7 +354,7 @@ static int peek_dir(struct mailbox *box, int d, struct box_row *row, bool *clean
 	if (rc)
 		return rc;
 	*clean = sum == row->name_sum[d] && dir_stamp_same(&now, &row->dirs[d]);
-	row->dirs[d].trusted = *clean && dir_stamp_old(&now, started);
+	row->dirs[d].trusted = *clean && dir_stamp_old(box, &now, started);
 	return 0;
 }
 

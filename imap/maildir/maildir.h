@@ -41,6 +41,7 @@ struct mailbox {
 	uint8_t id[16];
 	uint32_t uidvalidity;
 	int dir_fd;
+	bool remote;			/* a network's or FUSE's file system */
 	int list_fd, lock_fd;		/* -1 until needed; list_fd is read and append */
 	ino_t list_ino;
 	uint64_t list_generation;
@@ -181,7 +182,7 @@ int sync_in_change(struct change *c, bool force);
 int sync_box(struct mailbox *box, bool force);
 int dir_stamp_get(int dir_fd, int dir, struct dir_stamp *stamp_r);
 bool dir_stamp_same(const struct dir_stamp *a, const struct dir_stamp *b);
-bool dir_stamp_old(const struct dir_stamp *s, int64_t now_us);
+bool dir_stamp_old(const struct mailbox *box, const struct dir_stamp *s, int64_t now_us);
 /* errno of a file operation as we report it. */
 int file_error(int err);
 #endif
