@@ -63,10 +63,10 @@ def processes(leaders):
 
 
 def pss(pid):
-    """Bytes; 0 if the process is gone."""
+    """(bytes, bytes in mapped files); zeros if the process is gone."""
     text = _read(pid, "smaps_rollup") or ""
-    m = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
-    return int(m.group(1)) * 1024 if m else 0
+    found = [re.search(r"^%s:\s+(\d+) kB" % key, text, re.M) for key in ("Pss", "Pss_File")]
+    return tuple(int(m.group(1)) * 1024 if m else 0 for m in found)
 
 
 def _memfds_open(pid):
@@ -118,16 +118,23 @@ def unmapped_memfds(pids):
 
 
 def measure(leaders):
-    """{"total", "unmapped": bytes, "programs": {name: [processes, bytes]}}"""
+    """{"total", "files", "unmapped": bytes, "programs": {name: [processes, bytes]}}
+
+    files: the part of total that is pages of mapped files, programs and
+    libraries above all. It moves when unrelated processes that use the same
+    libraries come and go; the rest does not."""
     found = processes(leaders)
     programs = {}
+    files = 0
     for pid, name in found.items():
         row = programs.setdefault(name, [0, 0])
+        size, mapped_files = pss(pid)
         row[0] += 1
-        row[1] += pss(pid)
+        row[1] += size
+        files += mapped_files
     unmapped = unmapped_memfds(found)
-    return {"total": sum(b for _, b in programs.values()) + unmapped, "unmapped": unmapped,
-            "programs": programs}
+    return {"total": sum(b for _, b in programs.values()) + unmapped, "files": files,
+            "unmapped": unmapped, "programs": programs}
 
 
 def table(before, after, clients):
