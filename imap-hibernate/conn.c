@@ -557,20 +557,14 @@ static const char *conn_message(struct conn *c, struct ipc_in *in)
 /* Descriptors that nobody took may be a client's socket too. */
 static void close_rest(struct holder *h, struct ipc_in *in)
 {
+	bool unseen = ipc_in_bad(in) && ipc_in_fd_count(in) > 0;
 	int fd;
 
-	while (ipc_in_fd_count(in) > 0 && (fd = ipc_in_fd(in)) >= 0)
+	while (!unseen && (fd = ipc_in_fd(in)) >= 0)
 		holder_close_foreign(h, fd);
-	if (ipc_in_bad(in) && ipc_in_fd_count(in) > 0) {
-		struct ipc_cred cred;
-		bool known = ipc_in_cred(in, &cred);
-
-		ipc_in_destroy(&in);
-		if (known)
-			holder_relock_uid(h, cred.uid);
-		return;
-	}
 	ipc_in_destroy(&in);
+	if (unseen)
+		holder_locks_unsure(h);
 }
 
 static void conn_ready(void *ctx, uint32_t events)
@@ -591,7 +585,7 @@ static void conn_ready(void *ctx, uint32_t events)
 			conn_close(c, ret == -EPIPE ? NULL : "malformed message");
 			/* It may have had descriptors, closed unseen. */
 			if (ret != -EPIPE)
-				holder_relock_uid(h, c->uid);
+				holder_locks_unsure(h);
 			break;
 		}
 		bad = conn_message(c, in);

@@ -26,6 +26,8 @@
 /* Listener, queue, channels, epoll, operators, adoption's extra. */
 #define FDS_FIXED	96u
 #define STATUS_MS	3000u
+/* Garbage with descriptors must not keep us busy. */
+#define RELOCK_MS	100u
 
 uint32_t holder_now(const struct holder *h)
 {
@@ -50,13 +52,18 @@ void holder_close_foreign(struct holder *h, int fd)
 		sleeper_relock(h, slot);
 }
 
-void holder_relock_uid(struct holder *h, uint32_t uid)
+static void relock_fire(void *ctx)
 {
-	for (uint32_t slot = 0; slot < table_slots(h->table); slot++) {
-		if (sleeper_has_lock(&h->sleepers[slot]) &&
-		    (uid == 0 || table_uid(h->table, slot) == uid))
-			sleeper_relock(h, slot);
-	}
+	struct holder *h = ctx;
+
+	for (uint32_t slot = 0; slot < table_slots(h->table); slot++)
+		sleeper_relock(h, slot);
+}
+
+void holder_locks_unsure(struct holder *h)
+{
+	if (h->relock_timer.heap_index == 0)
+		loop_timer_set(h->loop, &h->relock_timer, RELOCK_MS, relock_fire, h);
 }
 
 /* ---- auth ---- */

@@ -80,7 +80,7 @@ struct holder {
 	struct list controls;		/* of operators */
 
 	bool stopping;
-	struct loop_timer status_timer;
+	struct loop_timer status_timer, relock_timer;
 	uint64_t kept, woken, wakes_sent, wakes_failed, disconnects, refused, keepalives;
 	char status[256];		/* what was reported last */
 };
@@ -108,8 +108,11 @@ int holder_setup_message(struct holder *h, struct ipc_in *in);
 /* Closes a descriptor that somebody passed to us and that may be another one
  * of a client's socket: closing it takes our lock along, so lock again. */
 void holder_close_foreign(struct holder *h, int fd);
-/* The same after messages whose descriptors we never saw. */
-void holder_relock_uid(struct holder *h, uint32_t uid);
+/* The same after a message whose descriptors were closed unseen: looks after
+ * all locks, soon and once for many of them (it takes half a microsecond a
+ * sleeper). Meanwhile one may be free, which harms nobody: whoever takes it has
+ * a good state, or sees that he has none. */
+void holder_locks_unsure(struct holder *h);
 /* Ends the process if everything that had to end has. */
 void holder_check_stopped(struct holder *h);
 #endif

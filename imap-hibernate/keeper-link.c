@@ -189,6 +189,7 @@ static void keeper_lost(struct holder *h, const char *why)
 	if (k->fd < 0)
 		return;
 	log_warn("keeper-lost", "reason=%s held=%u", why, h->n_held);
+	holder_locks_unsure(h);
 	loop_remove(h->loop, &k->io);
 	loop_timer_cancel(h->loop, &k->timer);
 	fd_close(&k->fd);

@@ -200,6 +200,9 @@ class Imap:
                        'INBOX', bool(st['idle']))
 
     def die(self, where):
+        if where in self.w.die_once and not self.w.noted('died ' + where):
+            self.w.note('died ' + where)
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.rng.random() < self.w.die.get(where, 0):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -484,7 +487,7 @@ class World:
     def __init__(self, binary, seed=0, settings=None, spares=2, ahead=2, env=None):
         self.binary, self.seed, self.ahead = binary, seed, ahead
         self.rng = random.Random(seed)
-        self.die = {}
+        self.die, self.die_once = {}, ()
         self.kept_timeout = 1.0
         self.dir = tempfile.mkdtemp(prefix='dm-holder-')
         self.path = self.dir + '/holder'

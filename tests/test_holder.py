@@ -169,18 +169,15 @@ def last_command_before_half_close_is_answered(w):
     w.until(lambda: not w.dups, 'DROP')
 
 
-@test
+@test(spares=1)
 def spare_killed_before_its_first_byte(w):
-    w.die = {'spare-start': 0.5, 'spare-locked': 0.5, 'spare-watched': 0.5}
+    w.die_once = ('spare-start', 'spare-locked', 'spare-watched')
     w.renew_spares()
     c, a = put_to_sleep(w)
     a.kill()
-    c.say('x')
-    w.until(lambda: w.logged('wake-failed') >= 2, 'failures')
-    w.die = {}
-    w.renew_spares()
-    w.until(lambda: c.look() and (c.lines or c.over), 'an answer')
-    assert c.lines[0] in ('A 1', 'BYE')
+    c.ask()
+    assert w.logged('wake-failed') == 3
+    asleep(w)
 
 
 @test(spares=0)
@@ -750,7 +747,8 @@ def hostile_messages(w):
         w.until(lambda: w.control('holder')[1], 'alive')
         if uid:
             # Of another user: nothing happened to the session.
-            assert not a.lock() and w.control('who')[0][0]['state'] == 'asleep-idle'
+            w.until(lambda: not a.lock_probe(), 'the lock is held')
+            w.until(lambda: w.control('who')[0][0]['state'] in ('asleep-idle', 'waking'), 'held')
             a.raw(HAVE, a.st['sid'], a.st['cookie'], a.st['written'], a.st['consumed'])
             assert a.recv_wait()[0] == KEPT
     os.close(dup)
