@@ -424,7 +424,8 @@ static int fetch_run(struct fetch *f)
 
 	if (f->has_modseq)
 		session_enable_condstore(s);
-	if (f->sets_seen)
+	/* What is noted before and told by us is not told again after. */
+	if (f->sets_seen || f->has_flags)
 		ret = view_update(s, NULL);
 	if (ret == 0 && f->vanished)
 		ret = tell_vanished(f);

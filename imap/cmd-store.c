@@ -240,27 +240,14 @@ static int store_result(struct store *st)
 
 static int store_run(struct store *st)
 {
-	struct session *s = st->cmd->session;
-	struct uidset gone;
-	int ret = view_update(s, NULL);
+	int ret = view_update(st->cmd->session, NULL);
 
-	if (ret != 0)
-		return ret;
-	uidset_init(&gone);
-	ret = uidset_copy(&gone, &st->uids);
-	if (ret == 0)
-		ret = uidset_intersect(&gone, &s->view.expunged);
-	if (ret == 0)
-		ret = uidset_remove_set(&st->uids, &gone);
 	if (ret == 0)
 		ret = store_change(st);
-	if (ret == 0)
-		ret = uidset_add_set(&st->gone, &gone);
 	if (ret == 0)
 		ret = store_tell(st);
 	if (ret == 0)
 		ret = store_result(st);
-	uidset_deinit(&gone);
 	return ret;
 }
 

@@ -262,6 +262,22 @@ static void test_expunge_is_vanished_with_qresync(void)
 	talk_destroy(t);
 }
 
+/* Flagged by a program that knows nothing of us, and unknown to the client. */
+static void test_expunge_finds_what_others_deleted(void)
+{
+	struct talk *t = talk_create();
+
+	talk(t, SELECT("a1", "0", "0", ""));
+	talk_deliver(t, "ST", mail_1);
+	talk(t,
+	     "C: a2 EXPUNGE\n"
+	     "S: a2 OK EXPUNGE completed.\n"
+	     "C: a3 STATUS INBOX (MESSAGES UIDNEXT)\n"
+	     "S: * STATUS INBOX (MESSAGES 0 UIDNEXT 2)\n"
+	     "S: a3 OK STATUS completed.\n");
+	talk_destroy(t);
+}
+
 /* RFC 7162 3.2: a client that leaves now must not believe that it knows of
  * the EXPUNGE. */
 static void test_highestmodseq_stays_below_a_waiting_expunge(void)
@@ -456,6 +472,25 @@ static void test_fetch_sets_seen_and_tells_it(void)
 	     "S: a6 OK FETCH completed.\n"
 	     "C: a7 NOOP\n"
 	     "S: a7 OK NOOP completed.\n");
+	talk_destroy(t);
+}
+
+static void test_fetch_tells_anothers_change_once(void)
+{
+	struct talk *t = talk_create();
+
+	deliver_seen(t, 2);
+	talk(t,
+	     SELECT("a1", "2", "0", "")
+	     ALSO_SELECTED("2", "")
+	     "c: b1 STORE 1:2 +FLAGS.SILENT (\\Flagged)\n"
+	     "s: b1 OK STORE completed.\n"
+	     "C: a2 FETCH 1 FLAGS\n"
+	     "S: * 1 FETCH (FLAGS (\\Flagged \\Seen))\n"
+	     "S: * 2 FETCH (FLAGS (\\Flagged \\Seen))\n"
+	     "S: a2 OK FETCH completed.\n"
+	     "C: a3 NOOP\n"
+	     "S: a3 OK NOOP completed.\n");
 	talk_destroy(t);
 }
 
@@ -1202,11 +1237,13 @@ int main(void)
 		UNIT_TEST(test_qresync_tells_what_was_missed),
 		UNIT_TEST(test_qresync_refuses_bad_arguments),
 		UNIT_TEST(test_expunge_is_vanished_with_qresync),
+		UNIT_TEST(test_expunge_finds_what_others_deleted),
 		UNIT_TEST(test_highestmodseq_stays_below_a_waiting_expunge),
 		UNIT_TEST(test_fetch_answers_from_the_index),
 		UNIT_TEST(test_fetch_sends_sections),
 		UNIT_TEST(test_fetch_filters_odd_headers),
 		UNIT_TEST(test_fetch_sets_seen_and_tells_it),
+		UNIT_TEST(test_fetch_tells_anothers_change_once),
 		UNIT_TEST(test_fetch_refuses_by_name),
 		UNIT_TEST(test_fetch_answers_what_is_known_of_a_gone_message),
 		UNIT_TEST(test_fetch_walks_large_sets),

@@ -213,6 +213,29 @@ static void test_view_keeps_quiet_about_what_came_and_went(void)
 	talk_destroy(t);
 }
 
+/* Noted, not told yet, and gone. */
+static void test_view_forgets_what_went_before_it_was_told(void)
+{
+	struct talk *t = talk_create();
+	struct session *a = t->c[0].s;
+
+	deliver(t, 1);
+	talk(t, "C: a1 SELECT INBOX\n" SELECTED("1")
+	     "S: a1 OK [READ-WRITE] SELECT completed.\n");
+	deliver(t, 2);
+	check(view_update(a, NULL) == 0);
+	check(set_is(&a->view.arrived, "2:3"));
+	talk_remove(t, 1);
+	check(view_update(a, NULL) == 0);
+	check(set_is(&a->view.arrived, "3"));
+	check(uidset_is_empty(&a->view.expunged));
+	talk_remove(t, 2);
+	talk(t,
+	     "C: a2 NOOP\n"
+	     "S: a2 OK NOOP completed.\n");
+	talk_destroy(t);
+}
+
 /* Two changes of the same message: ours, and before the end of the command
  * somebody else's, which is not lost with ours. */
 static void test_view_tells_a_change_right_after_ours(void)
@@ -735,6 +758,7 @@ int main(void)
 		UNIT_TEST(test_view_tells_expunges_by_number),
 		UNIT_TEST(test_view_tells_expunges_as_vanished),
 		UNIT_TEST(test_view_keeps_quiet_about_what_came_and_went),
+		UNIT_TEST(test_view_forgets_what_went_before_it_was_told),
 		UNIT_TEST(test_view_tells_a_change_right_after_ours),
 		UNIT_TEST(test_clients_know_the_truth),
 	};
