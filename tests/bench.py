@@ -344,6 +344,9 @@ def fill(server, load, clients, figures):
     until_asleep(server, clients)
     full = memory_now(server)
     figures["none"] = none["total"]
+    figures["parts"] = {name: (size[1] - none["programs"].get(name, [0, 0])[1]) / clients
+                        for name, size in full["programs"].items()}
+    figures["parts"]["memfds that nobody maps"] = (full["unmapped"] - none["unmapped"]) / clients
     figures["full"] = full
     figures["each"] = (full["total"] - none["total"]) / clients
     figures["own"] = (full["total"] - full["files"] - none["total"] + none["files"]) / clients
@@ -492,6 +495,12 @@ def rows_many(many):
               kib(many["each"]), many["each"] <= 1024)
     yield Row("... of it in anonymous and shared memory, not in mapped files", "",
               kib(many["own"]), None)
+    table = int(many["holder"]["table_bytes"]) / n
+    parts = many["parts"]
+    yield Row("... where it goes", "", "%.0f bytes in the holder's table, %.0f in its heap, "
+              "%.0f in the keeper, %.0f elsewhere" % (
+                  table, parts["imap-hibernate"] - table, parts["keeper"],
+                  many["each"] - parts["imap-hibernate"] - parts["keeper"]), None)
     yield Row("the same after %d adoptions" % len(many["kill"]), "", kib(many["adopted"]), None)
     yield Row("kill -9 of imap-hibernate with %d asleep: sleepers lost" % n, "0",
               "%d" % (n - many["alive"]), many["alive"] == n)

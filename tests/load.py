@@ -275,12 +275,15 @@ class Load:
         """Clients whose connection has not ended (nothing is sent)."""
         ended = 0
         for i in range(first, first + count):
+            sock = self.clients[i].sock
+            sock.settimeout(0)      # with another one Python waits whatever the flags say
             try:
-                ended += self.clients[i].sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+                ended += sock.recv(1, socket.MSG_PEEK) == b""
             except BlockingIOError:
                 pass
             except OSError:
                 ended += 1
+            sock.settimeout(PATIENCE)
         return {"alive": count - ended}
 
     def close(self, first, count):
