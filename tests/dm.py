@@ -248,6 +248,16 @@ class Server:
     def pids(self, program):
         return sorted(pid for pid, name in self.processes().items() if name == program)
 
+    def recovered(self):
+        """Everything is there and ready, and the launcher too."""
+        try:
+            rows, ok, _ = self.ctl("status")
+        except OSError:
+            return False
+        return ok and self.ready() and rows[0]["keeper_connected"] == "yes" and \
+            all(r["state"] == "ready" for r in rows if r["kind"] == "program") and \
+            {"launcher", "keeper", "master"} <= set(self.processes().values())
+
     def kill(self, program, sig=signal.SIGKILL):
         pids = self.pids(program)
         for pid in pids:

@@ -124,16 +124,7 @@ class Test:
 
     def recover(self):
         """One death at a time: keeper and holder dying together is not promised."""
-        def all_ready():
-            try:
-                rows, ok, _ = self.server.ctl("status")
-            except OSError:
-                return False
-            programs = self.server.processes().values()
-            return {"launcher", "keeper", "master"} <= set(programs) and \
-                ok and self.server.ready() and rows[0]["keeper_connected"] == "yes" and \
-                all(r["state"] == "ready" for r in rows if r["kind"] == "program")
-        self.server.wait(all_ready, "the server to recover")
+        self.server.wait(self.server.recovered, "the server to recover")
         time.sleep(0.1)     # the holder gives a new keeper its duplicates
 
     def run(self):

@@ -118,7 +118,7 @@ class Steps:
         if self.talk.mode == "off" and program == "imap":
             return
         self.server.kill(program)
-        self.server.wait(self.server.ready, program + " to come back")
+        self.server.wait(self.server.recovered, program + " to come back")
 
     def wait(self, seconds):
         time.sleep(float(seconds))
@@ -146,7 +146,7 @@ class Steps:
     def kill_and_deliver(self, program):
         self.server.kill(program)
         self.deliver(1)
-        self.server.wait(self.server.ready, program + " to come back")
+        self.server.wait(self.server.recovered, program + " to come back")
 
     def unlink_every_second(self):
         for path in self.server.files(self.user)[1::2]:
