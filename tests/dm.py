@@ -213,6 +213,8 @@ class Server:
     def who(self, user=None):
         return self.ctl("who", *([user] if user else []))[0]
 
+    PROGRAMS = ("launcher", "master", "keeper", "imap-hibernate", "imap", "auth", "imap-login")
+
     def processes(self):
         """{pid: program} of all living processes of this server."""
         exe, parent, ours = {}, {}, set()
@@ -220,30 +222,28 @@ class Server:
             if not pid.isdigit():
                 continue
             try:
-                path = os.readlink("/proc/%s/exe" % pid).replace(" (deleted)", "")
-                if not path.startswith(os.path.join(self.stage, "libexec", "dormouse")):
-                    continue
                 with open("/proc/%s/stat" % pid) as f:
                     fields = f.read().rsplit(")", 1)[1].split()
                 with open("/proc/%s/cmdline" % pid, "rb") as f:
-                    words = f.read().decode().split("\0")
+                    words = f.read().decode(errors="replace").split("\0")
             except OSError:
                 continue
-            if fields[0] == "Z":
+            # The exe link of a process that is not dumpable is root's to read.
+            name = os.path.basename(words[0])
+            if fields[0] == "Z" or name not in self.PROGRAMS:
                 continue
-            exe[int(pid)] = os.path.basename(path)
+            exe[int(pid)] = name
             parent[int(pid)] = int(fields[1])
             # launcher, master and keeper are told where they are at home;
             # the others are their children, or were when we last looked.
-            if self.base in words or self.conf in words or self.known.get(int(pid)) == path:
+            if self.base in words or self.conf in words or self.known.get(int(pid)) == name:
                 ours.add(int(pid))
         size = -1
         while size != len(ours):
             size = len(ours)
             ours |= {pid for pid in exe if parent[pid] in ours}
-        self.known = {pid: os.path.join(self.stage, "libexec", "dormouse", exe[pid])
-                      for pid in ours}
-        return {pid: exe[pid] for pid in ours}
+        self.known = {pid: exe[pid] for pid in ours}
+        return dict(self.known)
 
     def pids(self, program):
         return sorted(pid for pid, name in self.processes().items() if name == program)
