@@ -342,7 +342,7 @@ class Server:
         path = self.maildir(user, mailbox)
         Server.delivered += 1
         now = time.time()
-        name = "%d.M%dP%dQ%d.test" % (now, now % 1 * 1e6, os.getpid(), Server.delivered)
+        name = "%d.M%06dP%dQ%d.test" % (now, now % 1 * 1e6, os.getpid(), Server.delivered)
         if text is None:
             text = "From: a@example.org\nSubject: %s\n\nbody %d\n" % (subject or "test",
                                                                    Server.delivered)

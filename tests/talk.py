@@ -87,13 +87,14 @@ class Steps:
 
     def flag(self, nth, letters, mailbox="INBOX"):
         """Another program sets the flags of the nth file."""
-        path = self.server.files(self.user, mailbox)[int(nth) - 1]
+        path = sorted(self.server.files(self.user, mailbox), key=os.path.basename)[int(nth) - 1]
         base = os.path.basename(path).split(":2,")[0]
         os.rename(path, os.path.join(self.server.maildir(self.user, mailbox), "cur",
                                      base + ":2," + letters.strip("-")))
 
     def unlink(self, nth, mailbox="INBOX"):
-        os.unlink(self.server.files(self.user, mailbox)[int(nth) - 1])
+        os.unlink(sorted(self.server.files(self.user, mailbox),
+                         key=os.path.basename)[int(nth) - 1])
 
     def rmmailbox(self, name):
         shutil.rmtree(self.server.maildir(self.user, name))
