@@ -273,6 +273,7 @@ static void sleep_done(struct session *s, const char *how)
 		view_file_forget(mail_store_index_dir(s->store), s->ticket.sid, s->view_file);
 	mailbox_close(&s->box);
 	mail_store_close(&s->store);
+	(void)fault("sleep-done");
 	/* No shutdown(): the connection lives on. */
 	exit(EXIT_SUCCESS);
 }
@@ -281,8 +282,10 @@ static void sleep_done(struct session *s, const char *how)
  * again, of a state whose keepalives are spent all the same. */
 static const char *awake_again(struct session *s, const char *why)
 {
-	int ret = session_listen(s);
+	int ret;
 
+	(void)fault("sleep-again");
+	ret = session_listen(s);
 	if (ret < 0)
 		session_bye(s, "UNAVAILABLE", "Out of resources.", strerror(-ret));
 	keepalives_arm(s);
@@ -373,6 +376,7 @@ static const char *compare_and_tell(struct session *s)
 		if (s->box != NULL && !s->holder->watching && !s->holder->blind &&
 		    holder_link_watch(s->holder) < 0)
 			return "cannot subscribe";
+		(void)fault("sleep-watched");
 		holder_link_drain(s->holder);
 		if (s->idle_tag == NULL)
 			return NULL;
@@ -408,8 +412,9 @@ const char *hibernate_try(struct session *s)
 	why = hibernate_refusal(s);
 	if (why != NULL)
 		return why;
+	(void)fault("sleep-compared");
 	buf_init(&sealed, STATE_MAX_BYTES + SEAL_OVERHEAD);
-	ret = state_make(s, &sealed, &counts);
+	ret = fault("sleep-memory") ? -ENOMEM : state_make(s, &sealed, &counts);
 	out = ret == 0 ? sleep_message(s, &sealed, &counts) : NULL;
 	buf_deinit(&sealed);
 	if (out == NULL) {

@@ -20,6 +20,7 @@
 #include "imap/spare.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/ipc-proto.h"
 #include "lib/ipc.h"
 #include "lib/log.h"
@@ -231,7 +232,10 @@ static void spares_refill(void *ctx)
 
 		if (z->set.zygote_max_forks > 0 && z->forks >= z->set.zygote_max_forks)
 			zygote_exec_again(z);
-		pid = fork();
+		if (fault("zygote-fork"))
+			errno = EAGAIN, pid = -1;
+		else
+			pid = fork();
 		if (pid == 0)
 			spare_main(z);
 		if (pid < 0) {

@@ -4,28 +4,24 @@
 #include "lib/fault.h"
 
 #ifdef DORMOUSE_FAULTS
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
-#define FAULT_RULES_MAX		16
-#define FAULT_NAME_BYTES	48
 #define FAULT_STOP_NS		300000000L
 
-enum fault_action { FAULT_FAIL, FAULT_KILL, FAULT_STOP };
-
-struct fault_rule {
-	char name[FAULT_NAME_BYTES];
-	unsigned long nth;	/* 0: every call */
-	unsigned long calls;
-	enum fault_action action;
-};
+static_assert(sizeof(struct fault_rule) == 64, "tests/faults.py writes it");
 
 static struct fault_rule fault_rules[FAULT_RULES_MAX];
 static unsigned fault_count;
+static struct fault_rule *fault_shared;
 
 /* A test with a rule that means nothing would pass for no reason. */
 static void fault_refuse(const char *rule)
@@ -45,7 +41,7 @@ static void fault_add(char *text)
 	action = strchr(n, ':');
 	if (action)
 		*action++ = '\0';
-	rule.nth = strtoul(n, &end, 10);
+	rule.nth = (uint32_t)strtoul(n, &end, 10);
 	if (end == n || *end || !*text || strlen(text) >= sizeof(rule.name))
 		fault_refuse(text);
 	memcpy(rule.name, text, strlen(text) + 1);
@@ -53,16 +49,35 @@ static void fault_add(char *text)
 		rule.action = FAULT_KILL;
 	else if (action && strcmp(action, "stop") == 0)
 		rule.action = FAULT_STOP;
+	else if (action && strcmp(action, "freeze") == 0)
+		rule.action = FAULT_FREEZE;
 	else if (action)
 		fault_refuse(action);
 	fault_rules[fault_count++] = rule;
 }
 
+static void fault_map(const char *path)
+{
+	size_t bytes = FAULT_RULES_MAX * sizeof(struct fault_rule);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	void *map;
+
+	if (fd < 0)
+		fault_refuse(path);
+	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (map == MAP_FAILED)
+		fault_refuse(path);
+	fault_shared = map;
+}
+
 void fault_init(void)
 {
-	const char *env = getenv("FAULTS");
+	const char *env = getenv("FAULTS"), *path = getenv("FAULTS_FILE");
 	char *copy, *next, *rule;
 
+	if (path && *path && !fault_shared)
+		fault_map(path);
 	fault_count = 0;
 	if (!env || !*env)
 		return;
@@ -88,14 +103,34 @@ static bool fault_act(enum fault_action action)
 		while (nanosleep(&left, &left) < 0 && errno == EINTR)
 			;
 		return false;
+	case FAULT_FREEZE:
+		raise(SIGSTOP);
+		return false;
 	}
 	return true;
+}
+
+/* Who reaches the n-th call is one process only, whoever else runs. */
+static bool fault_shared_act(struct fault_rule *r, const char *name)
+{
+	uint32_t action = __atomic_load_n(&r->action, __ATOMIC_ACQUIRE), calls;
+
+	if (action == 0 || strncmp(r->name, name, sizeof(r->name)) != 0)
+		return false;
+	calls = __atomic_add_fetch(&r->calls, 1, __ATOMIC_RELAXED);
+	if (r->nth != 0 && r->nth != calls)
+		return false;
+	r->pid = getpid();
+	__atomic_add_fetch(&r->struck, 1, __ATOMIC_RELEASE);
+	return fault_act((enum fault_action)action);
 }
 
 bool fault(const char *name)
 {
 	bool fail = false;
 
+	for (unsigned i = 0; fault_shared && i < FAULT_RULES_MAX; i++)
+		fail |= fault_shared_act(&fault_shared[i], name);
 	for (unsigned i = 0; i < fault_count; i++) {
 		struct fault_rule *r = &fault_rules[i];
 

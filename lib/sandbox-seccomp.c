@@ -161,7 +161,7 @@ static const struct arg_rule arg_rules[] = {
 	RAISE(SIGABRT), RAISE(SIGSEGV), RAISE(SIGBUS), RAISE(SIGFPE), RAISE(SIGILL),
 	RAISE(SIGSYS),
 #if SANDBOX_TEST_BUILD
-	RAISE(SIGKILL),		/* fault points */
+	RAISE(SIGKILL), RAISE(SIGSTOP),	/* fault points */
 	ONE(kill, ALL, 1, WHOLE, SIGKILL),
 #endif
 

@@ -216,6 +216,7 @@ static int conn_send_item(struct conn *c)
 		return 0;
 	}
 	it = &k->items[c->next_item++];
+	(void)fault(c->holder ? "keeper-item" : "keeper-master-item");
 	out = ipc_out_create(IPC_KEPT_ITEM);
 	if (out) {
 		ipc_out_str(out, it->name);
@@ -241,6 +242,7 @@ static int conn_send_dups(struct conn *c)
 		c->phase = CONN_END;
 		return 0;
 	}
+	(void)fault("keeper-dups");
 	c->next_fd = fds[n - 1] + 1;
 	c->phase = CONN_DUPS_OK;
 	out = ipc_out_create(IPC_DUPS);
@@ -259,6 +261,7 @@ static int conn_send_dups(struct conn *c)
 static int conn_send_end(struct conn *c)
 {
 	c->phase = CONN_REQUESTS;
+	(void)fault("keeper-end");
 	return conn_send(c, ipc_out_create(IPC_FETCH_END));
 }
 
@@ -339,6 +342,7 @@ static int request_dup(struct conn *c, struct ipc_in *in)
 			close(fd);
 		return -EBADMSG;
 	}
+	(void)fault("keeper-dup");
 	/* Repeated: the new one replaces the old one. */
 	old = keeper_table_remove(&k->dups, sid, cookie);
 	if (old >= 0)
@@ -348,6 +352,7 @@ static int request_dup(struct conn *c, struct ipc_in *in)
 		return answer_dup(c, sid, cookie, "the keeper's descriptors are used up");
 	}
 	keeper_table_add(&k->dups, sid, cookie, fd);
+	(void)fault("keeper-duped");
 	return answer_dup(c, sid, cookie, NULL);
 }
 
@@ -359,6 +364,7 @@ static int request_drop(struct conn *c, struct ipc_in *in)
 
 	if (!ipc_in_done(in))
 		return -EBADMSG;
+	(void)fault("keeper-drop");
 	fd = keeper_table_remove(&k->dups, sid, cookie);
 	if (fd >= 0)
 		close(fd);

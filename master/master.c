@@ -17,6 +17,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/ipc.h"
 #include "lib/log.h"
 #include "master/launcher-proto.h"
@@ -165,11 +166,12 @@ static void introduce_holder_to_keeper(struct master *m)
 
 	if (!holder || m->keeper_fd < 0)
 		return;		/* whoever comes later brings us here again */
-	ret = ipc_pair(pair);
+	ret = fault("master-pair") ? -EMFILE : ipc_pair(pair);
 	if (ret == 0) {
 		one = pair[0];
 		other = pair[1];
 		ret = keeper_introduce(m, one);
+		(void)fault("master-introduced");
 	}
 	if (ret < 0)
 		log_error("introduce", "one=keeper other=%s error=%s", holder->name,

@@ -24,7 +24,7 @@
 static const char *const kept_variables[] = {
 	"TZ",
 #ifdef DORMOUSE_FAULTS
-	"FAULTS", "DORMOUSE_CORE",
+	"FAULTS", "FAULTS_FILE", "DORMOUSE_CORE",
 #endif
 #ifdef DORMOUSE_SANITIZED
 	"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "ASAN_SYMBOLIZER_PATH",

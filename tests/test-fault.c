@@ -89,6 +89,34 @@ static void test_fault_refuses_rules_it_cannot_read(void)
 	}
 }
 
+/* A test arms a rule while others run; one of them is struck, once. */
+static void test_fault_file_is_shared_and_strikes_once(void)
+{
+	char path[] = "/tmp/dm-fault-XXXXXX";
+	struct fault_rule *rules;
+	size_t bytes = FAULT_RULES_MAX * sizeof(*rules);
+	int fd = mkstemp(path);
+
+	check(fd >= 0 && ftruncate(fd, (off_t)bytes) == 0);
+	rules = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	check(rules != MAP_FAILED);
+	setenv("FAULTS_FILE", path, 1);
+	faults("");
+	check(!fault("send"));
+	rules[1] = (struct fault_rule){ .action = FAULT_KILL, .nth = 2, .name = "send" };
+	check(!fault("send") && !fault("sen"));
+	check(child_status("") == SIGKILL && rules[1].struck == 1);
+	check(rules[1].pid > 0 && rules[1].pid != getpid());
+	check(child_status("") == 0 && !fault("send") && rules[1].struck == 1);
+	rules[1].action = 0;
+	rules[2] = (struct fault_rule){ .action = FAULT_FAIL, .name = "recv" };
+	check(fault("recv") && fault("recv") && rules[2].struck == 2);
+	unsetenv("FAULTS_FILE");
+	munmap(rules, bytes);
+	close(fd);
+	unlink(path);
+}
+
 int main(void)
 {
 	static const struct unit_test tests[] = {
@@ -98,6 +126,7 @@ int main(void)
 		UNIT_TEST(test_fault_stop_delays_but_does_not_fail),
 		UNIT_TEST(test_fault_kill_ends_the_process),
 		UNIT_TEST(test_fault_refuses_rules_it_cannot_read),
+		UNIT_TEST(test_fault_file_is_shared_and_strikes_once),
 	};
 	return unit_run("fault", tests, UNIT_COUNT(tests));
 }
