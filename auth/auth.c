@@ -22,17 +22,41 @@
 /* False: malformed. */
 typedef bool message_fn(struct channel *ch, struct ipc_in *in);
 
+/* Any local process may call itself a session of anybody, and the holder, which
+ * knows no users, passes that on with the process's uid. A name that is not
+ * that uid's would use up what its owner may have. One that is nobody's (any
+ * more) takes nothing from anybody. */
+static bool session_is_true(const struct auth *auth, enum ipc_session_event event,
+	uint64_t sid, const char *user, uint64_t uid)
+{
+	enum registry_phase phase;
+	struct user_found f;
+	const char *known;
+
+	if (registry_get(auth->registry, sid, &known, &phase) && strcmp(known, user) != 0)
+		return false;
+	return event == SESSION_GONE || !users_find(auth->parts.users, user, true, &f) ||
+	       f.uid == uid;
+}
+
 static bool on_session(struct channel *ch, struct ipc_in *in)
 {
 	struct auth *auth = ch->auth;
 	uint64_t event = ipc_in_u64(in);
 	uint64_t sid = ipc_in_u64(in);
 	const char *user = ipc_in_str(in);
+	uint64_t uid = ipc_in_u64(in);
 
 	if (!ipc_in_done(in) || event > SESSION_LIST_ENDS)
 		return false;
 	if ((event == SESSION_AWAKE || event == SESSION_ASLEEP) && (sid == 0 || !*user))
 		return false;
+	if (event <= SESSION_GONE &&
+	    !session_is_true(auth, (enum ipc_session_event)event, sid, user, uid)) {
+		log_warn("session", "id=%016llx user=%s uid=%llu reason=\"not that user's\"",
+			(unsigned long long)sid, log_str(user), (unsigned long long)uid);
+		return true;
+	}
 	int ret = registry_report(auth->registry, (enum ipc_session_event)event, sid, user);
 	if (ret < 0)
 		log_error("session", "id=%016llx user=%s not registered: %s",

@@ -138,7 +138,7 @@ void conn_close(struct conn *c, const char *why)
 	if (c->state == CONN_DUMPING)
 		control_dumped(h, c->number, NULL);
 	if (c->state == CONN_AWAKE && !session_is_elsewhere(h, c)) {
-		holder_session_event(h, SESSION_GONE, c->sid, c->user);
+		holder_session_event(h, SESSION_GONE, c->sid, c->user, c->uid);
 		control_event(h, c->sid, CONTROL_GONE, NULL);
 	}
 	conn_set_state(c, CONN_NEW);
@@ -320,7 +320,7 @@ static bool on_hello(struct conn *c, struct ipc_in *in, uid_t uid)
 	slot = sleeper_find(h, sid, cookie);
 	if (slot != NONE)
 		sleeper_look(h, slot);
-	holder_session_event(h, SESSION_AWAKE, sid, user);
+	holder_session_event(h, SESSION_AWAKE, sid, user, c->uid);
 	if (h->stopping)
 		conn_do(c, DO_STOP);
 	return true;
@@ -468,7 +468,18 @@ static bool on_wake_failed(struct conn *c, struct ipc_in *in, uid_t uid)
 	bool final = ipc_in_bool(in);
 	uint32_t slot = c->slot;
 
-	if (!ipc_in_done(in) || !conn_names(c, sid, cookie, uid))
+	if (!ipc_in_done(in))
+		return false;
+	/* The ticket is not the server's, says a spare that still has the
+	   server's own rights: it named nobody, and no imap ever will serve
+	   it. Some user's process put it here. */
+	if (sid == 0 && cookie == 0 && c->state == CONN_WAKING && slot != NONE &&
+	    (uid == 0 || uid == geteuid())) {
+		h->sleepers[slot].flags |= SL_REFUSED;
+		sleeper_wake_failed(h, slot, reason, true);
+		return true;
+	}
+	if (!conn_names(c, sid, cookie, uid))
 		return false;
 	if (c->state == CONN_DUMPING)
 		control_dumped(h, c->number, NULL);
@@ -597,6 +608,11 @@ static void conn_ready(void *ctx, uint32_t events)
 
 /* ---- the listener ---- */
 
+uint32_t conns_of_user_max(const struct holder *h)
+{
+	return h->settings.max_processes + UID_CONNS_EXTRA;
+}
+
 /* Anybody may connect: one user must not use up the descriptors of all, and
  * all of them not those of the sleepers. */
 static bool uid_has_room(struct holder *h, uid_t uid)
@@ -611,7 +627,7 @@ static bool uid_has_room(struct holder *h, uid_t uid)
 		if (h->conns.list[i] && h->conns.list[i]->uid == uid)
 			n++;
 	}
-	return n < h->settings.max_processes + UID_CONNS_EXTRA;
+	return n < conns_of_user_max(h);
 }
 
 static void listener_again(void *ctx)
@@ -624,6 +640,7 @@ static void listener_again(void *ctx)
 static int accept_one(struct holder *h)
 {
 	struct ipc_cred cred;
+	struct conn *c;
 	int ret;
 
 	cleanup_fd int fd = -1;
@@ -639,7 +656,12 @@ static int accept_one(struct holder *h)
 		log_warn("bad-peer", "uid=%u reason=connections", (unsigned)cred.uid);
 		return 0;
 	}
-	return conn_create(h, fd_steal(&fd), cred.uid, CONN_NEW) ? 0 : -ENOMEM;
+	c = conn_create(h, fd_steal(&fd), cred.uid, CONN_NEW);
+	if (!c)
+		return -ENOMEM;
+	/* A spare connects while it still is root. */
+	c->ours = cred.uid == 0 || cred.uid == geteuid();
+	return 0;
 }
 
 void conns_accept(void *ctx, uint32_t events)

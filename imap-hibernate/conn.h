@@ -34,6 +34,7 @@ struct conn {
 	enum conn_state state;
 	struct watch_sub sub;
 	uint64_t generation;	/* last one told */
+	bool ours;		/* made by the server itself, not by some user's process */
 	bool watching;		/* its last WATCH was not refused */
 	bool watch_gone;	/* a directory that it watches was deleted */
 	bool changed_waits;	/* CHANGED did not fit */
@@ -76,6 +77,9 @@ void conn_answer(struct conn *c, uint32_t type, uint64_t written, uint64_t consu
 void conn_changed(struct conn *c, bool gone);
 /* DO; waits while the socket is full. */
 void conn_do(struct conn *c, unsigned verb);
+/* What one user's processes may have here: an imap that lost its holder comes
+ * again as that user, and so may anybody else of that uid. */
+uint32_t conns_of_user_max(const struct holder *h);
 /* The session of its sleeper is its own now: label and all (step 12). */
 void conn_wakes(struct conn *c, const struct table_entry *e);
 void conn_set_state(struct conn *c, enum conn_state to);

@@ -57,6 +57,8 @@ static int packet_send(struct holder *h, int client, uid_t uid, enum conn_state 
 	/* Before the other end can have sent anything. */
 	ret = ipc_set_passcred(pair[0]);
 	c = conn_create(h, pair[0], uid, state);
+	if (c)
+		c->ours = true;
 	if (!c || ret < 0) {
 		close(pair[1]);
 		if (c)

@@ -102,7 +102,8 @@ void holder_destroy(struct holder *h);
 uint32_t holder_now(const struct holder *h);
 uint64_t holder_next_generation(struct holder *h);
 /* Tells auth, if it is there. enum ipc_session_event. */
-void holder_session_event(struct holder *h, unsigned event, uint64_t sid, const char *user);
+void holder_session_event(struct holder *h, unsigned event, uint64_t sid, const char *user,
+			  uid_t uid);
 /* One message from master; also while adopting. 0 or -errno. */
 int holder_setup_message(struct holder *h, struct ipc_in *in);
 /* Closes a descriptor that somebody passed to us and that may be another one

@@ -255,11 +255,11 @@ static void sleeper_moved(struct holder *h, uint32_t slot)
 		conn_wakes(c, &e);
 		log_info("taken", "id=%016llx user=%s", id_of(h, slot), log_str(e.user));
 		h->woken++;
-		holder_session_event(h, SESSION_AWAKE, e.sid, e.user);
+		holder_session_event(h, SESSION_AWAKE, e.sid, e.user, e.uid);
 		control_event(h, e.sid, CONTROL_TAKEN, NULL);
 	} else {
 		log_info("ended", "id=%016llx user=%s", id_of(h, slot), log_str(e.user));
-		holder_session_event(h, SESSION_GONE, e.sid, e.user);
+		holder_session_event(h, SESSION_GONE, e.sid, e.user, e.uid);
 		control_event(h, e.sid, CONTROL_GONE, NULL);
 	}
 	sleeper_void(h, slot, "fence moved");
@@ -276,7 +276,7 @@ static void sleeper_end(struct holder *h, uint32_t slot, const char *reason)
 	log_info("disconnect", "id=%016llx user=%s reason=%s asleep_s=%lld", id_of(h, slot),
 		 log_str(e.user), reason, (long long)time(NULL) - (long long)e.since);
 	h->disconnects++;
-	holder_session_event(h, SESSION_GONE, e.sid, e.user);
+	holder_session_event(h, SESSION_GONE, e.sid, e.user, e.uid);
 	control_event(h, e.sid, CONTROL_GONE, NULL);
 	sleeper_void(h, slot, reason);
 }
@@ -498,7 +498,7 @@ static void tell_kept(struct holder *h, uint32_t slot)
 		 h->n_held);
 	h->kept++;
 	fault("hold-kept");
-	holder_session_event(h, SESSION_ASLEEP, e.sid, e.user);
+	holder_session_event(h, SESSION_ASLEEP, e.sid, e.user, e.uid);
 	control_event(h, e.sid, CONTROL_KEPT, NULL);
 	if (!c)
 		return;
@@ -856,6 +856,13 @@ static int commit_error(int ret, const char **reason_r)
 	return 1;
 }
 
+static bool is_foreign(struct holder *h, uint32_t conn)
+{
+	struct conn *c = conn_get(h, conn);
+
+	return c && !c->ours;
+}
+
 /* Of two good states of one session the later wins. Our descriptor stays. */
 static int sleeper_replace(struct holder *h, uint32_t slot, int surplus,
 			   const struct table_entry *e, uint32_t conn, bool changed,
@@ -871,7 +878,9 @@ static int sleeper_replace(struct holder *h, uint32_t slot, int surplus,
 		return commit_error(ret, reason_r);
 	fault("hold-replaced");
 	table_set_tries(h->table, slot, 0);
-	sl->flags &= (uint8_t)~(SL_REFUSED | SL_GIVE_UP);
+	sl->flags &= (uint8_t)~(SL_REFUSED | SL_GIVE_UP | SL_FOREIGN);
+	if (is_foreign(h, conn))
+		sl->flags |= SL_FOREIGN;
 	sl->since = tick_now(h);
 	watch_unsubscribe(&h->watches, slot);
 	if (conn_get(h, conn))
@@ -895,7 +904,22 @@ static int sleeper_replace(struct holder *h, uint32_t slot, int surplus,
 	return 0;
 }
 
-static const char *no_room(struct holder *h)
+/* A ticket is checked by the spare that wakes the session; until then nobody
+ * can tell what a user's process made up. So no user may have more of them than
+ * he could have had processes when the last holder died. */
+static bool user_has_room(struct holder *h, uint32_t uid)
+{
+	uint32_t n = 0;
+
+	for (uint32_t slot = 0; slot < table_slots(h->table); slot++) {
+		if (h->sleepers[slot].phase != SLEEPER_FREE &&
+		    (h->sleepers[slot].flags & SL_FOREIGN) && table_uid(h->table, slot) == uid)
+			n++;
+	}
+	return n < conns_of_user_max(h);
+}
+
+static const char *no_room(struct holder *h, const struct table_entry *e, uint32_t conn)
 {
 	if (h->stopping)
 		return "stopping";
@@ -903,6 +927,8 @@ static const char *no_room(struct holder *h)
 		return "no keeper";
 	if (h->n_held >= h->sleepers_max)
 		return "full";
+	if (is_foreign(h, conn) && !user_has_room(h, e->uid))
+		return "too many of this user";
 	return NULL;
 }
 
@@ -922,6 +948,8 @@ static int sleeper_new(struct holder *h, int fd, const struct table_entry *e,
 		watch_copy(&h->watches, CONN_BIT | conn, slot);
 	set_conn(h, slot, conn);
 	h->sleepers[slot].flags = SL_TELL;
+	if (is_foreign(h, conn))
+		h->sleepers[slot].flags |= SL_FOREIGN;
 	sleeper_try(h, slot);
 	return 0;
 }
@@ -947,7 +975,7 @@ int sleeper_take(struct holder *h, int fd, const struct table_entry *e, uint32_t
 	else if (slot != NONE && table_sid(h->table, slot) != e->sid)
 		*reason_r = "socket of another session";
 	else if (slot == NONE)
-		*reason_r = no_room(h);
+		*reason_r = no_room(h, e, conn);
 	if (*reason_r) {
 		holder_close_foreign(h, fd);
 		return 1;

@@ -30,6 +30,7 @@ enum sleeper_flag {
 	SL_TELL = 4,		/* conn waits for KEPT */
 	SL_REFUSED = 8,		/* a spare said that no imap can serve this */
 	SL_GIVE_UP = 16,	/* not even for a BYE: end it once we have the lock */
+	SL_FOREIGN = 32,	/* came over a connection of a user's own making */
 };
 
 struct sleeper {

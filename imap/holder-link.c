@@ -18,6 +18,9 @@
 
 /* A new holder is there within a moment; the socket itself never goes. */
 #define CONNECT_RETRY_MS	100
+/* Whoever idles and is not watched for compares that often by itself: a holder
+ * that is away, stopped or out of descriptors must not keep mail from anybody. */
+#define UNWATCHED_POLL_MS	1000
 
 static void link_lost(struct holder_link *l);
 static void link_readable(void *ctx, uint32_t events);
@@ -34,17 +37,23 @@ static int link_listen(struct holder_link *l)
 	return loop_add(l->session->loop, &l->io, l->fd, EPOLLIN, link_readable, l);
 }
 
-static int link_connect(struct holder_link *l)
+int holder_link_dial(const struct settings *set)
 {
 	char path[512];
-	int ret;
+	int fd, ret;
 
-	snprintf(path, sizeof(path), "%s/holder", l->session->set->base_dir);
-	ret = ipc_connect(path, &l->fd);
-	if (ret < 0) {
-		l->fd = -1;
+	snprintf(path, sizeof(path), "%s/holder", set->base_dir);
+	ret = ipc_connect(path, &fd);
+	return ret < 0 ? ret : fd;
+}
+
+static int link_connect(struct holder_link *l)
+{
+	int ret = holder_link_dial(l->session->set);
+
+	if (ret < 0)
 		return ret;
-	}
+	l->fd = ret;
 	ret = link_listen(l);
 	if (ret < 0)
 		fd_close(&l->fd);
@@ -53,25 +62,50 @@ static int link_connect(struct holder_link *l)
 	return ret;
 }
 
+static void link_retry(void *ctx);
+
+static void retry_after(struct holder_link *l, uint32_t ms)
+{
+	l->retry_ms = ms;
+	loop_timer_set(l->session->loop, &l->retry, ms, link_retry, l);
+}
+
+/* In IDLE what is new is told at once; else with the next command. */
+static void link_compare(struct holder_link *l)
+{
+	struct session *s = l->session;
+
+	if (s->idle_tag == NULL || s->box == NULL || s->logout || s->dead)
+		return;
+	(void)idle_news(s);
+	if (stream_drain(s->stream) < 0) {
+		s->dead = true;
+		s->end_reason = "client does not read or is gone";
+	}
+	if (s->dead || s->logout)
+		loop_stop(s->loop);
+}
+
 /* Step 13: connect, WATCH and compare again. */
 static void link_retry(void *ctx)
 {
 	struct holder_link *l = ctx;
 	struct session *s = l->session;
+	bool idles = s->idle_tag != NULL && s->box != NULL;
 
 	if (l->fd < 0 && link_connect(l) < 0) {
-		loop_timer_set(s->loop, &l->retry, CONNECT_RETRY_MS, link_retry, l);
-		return;
+		uint32_t ms = 2 * l->retry_ms;
+
+		retry_after(l, ms < UNWATCHED_POLL_MS ? ms : UNWATCHED_POLL_MS);
+	} else if (idles && l->fd >= 0 && !l->watching && !l->blind) {
+		holder_link_subscribe(l);
 	}
-	if (s->idle_tag != NULL && s->box != NULL) {
-		if (holder_link_watch(l) < 0)
-			return;
-		(void)idle_news(s);
-		if (stream_drain(s->stream) < 0) {
-			s->dead = true;
-			loop_stop(s->loop);
-		}
-	}
+	link_compare(l);
+}
+
+void holder_link_compare_later(struct holder_link *l)
+{
+	retry_after(l, UNWATCHED_POLL_MS);
 }
 
 static void link_lost(struct holder_link *l)
@@ -79,8 +113,9 @@ static void link_lost(struct holder_link *l)
 	loop_remove(l->session->loop, &l->io);
 	fd_close(&l->fd);
 	l->watching = false;
+	l->asked = false;
 	l->generation = 0;
-	loop_timer_set(l->session->loop, &l->retry, CONNECT_RETRY_MS, link_retry, l);
+	retry_after(l, CONNECT_RETRY_MS);
 }
 
 struct holder_link *holder_link_create(struct session *s, int fd)
@@ -95,7 +130,7 @@ struct holder_link *holder_link_create(struct session *s, int fd)
 	if (fd >= 0 && link_listen(l) < 0)
 		fd_close(&l->fd);
 	if (l->fd < 0 && link_connect(l) < 0)
-		loop_timer_set(s->loop, &l->retry, CONNECT_RETRY_MS, link_retry, l);
+		retry_after(l, CONNECT_RETRY_MS);
 	return l;
 }
 
@@ -215,6 +250,8 @@ static void obey(struct holder_link *l, uint32_t verb)
 	}
 }
 
+static void watched(struct holder_link *l, struct ipc_in *in);
+
 static void link_message(struct holder_link *l, struct ipc_in *in)
 {
 	uint64_t generation;
@@ -236,6 +273,12 @@ static void link_message(struct holder_link *l, struct ipc_in *in)
 		return;
 	}
 	case IPC_WATCHED:
+		/* Nobody waits for it here; an older one is no more. */
+		if (ipc_in_u64(in) == l->nonce) {
+			watched(l, in);
+			l->session->changed = true;
+		}
+		return;
 	case IPC_KEPT:
 	case IPC_REFUSED:
 	case IPC_HAVE_NOT:
@@ -271,14 +314,8 @@ static void link_readable(void *ctx, uint32_t events)
 
 	(void)events;
 	holder_link_drain(l);
-	/* In IDLE a change is told at once; else with the next command. */
 	if (s->changed && s->idle_tag != NULL && !s->logout && !s->dead) {
-		(void)idle_news(s);
-		if (stream_drain(s->stream) < 0) {
-			s->dead = true;
-			s->end_reason = "client does not read or is gone";
-			loop_stop(s->loop);
-		}
+		link_compare(l);
 		s->last_activity_ms = clock_ms();
 	}
 }
@@ -352,9 +389,11 @@ static void watched(struct holder_link *l, struct ipc_in *in)
 
 	if (!ipc_in_done(in))
 		status = WATCHED_REFUSED;
+	l->asked = false;
 	l->watching = status == WATCHED_OK;
 	l->blind = !l->watching;
 	l->generation = generation;
+	loop_timer_cancel(l->session->loop, &l->retry);
 	if (l->blind && l->session->set->poll_interval_ms > 0)
 		loop_timer_set(l->session->loop, &l->poll, l->session->set->poll_interval_ms,
 			       poll_due, l);
@@ -376,33 +415,54 @@ static int watch_send(struct holder_link *l, int *fds, int n, uint64_t nonce)
 	return link_send(l, &out);
 }
 
-int holder_link_watch(struct holder_link *l)
+/* For the selected mailbox; 0 or -errno. */
+static int watch_ask(struct holder_link *l)
 {
-	static const uint32_t types[] = { IPC_WATCHED };
-	uint64_t nonce = ++l->nonce, due = clock_ms() + KEPT_TIMEOUT_MS;
 	int fds[2] = { -1, -1 }, n, ret;
 
 	l->watching = l->blind = false;
 	n = mailbox_watch_dirs(l->session->box, fds);
 	if (n < 0)
 		return n;
-	ret = watch_send(l, fds, n, nonce);
+	ret = watch_send(l, fds, n, ++l->nonce);
+	l->asked = ret == 0;
 	fd_close(&fds[0]);
 	fd_close(&fds[1]);
+	return ret;
+}
+
+void holder_link_subscribe(struct holder_link *l)
+{
+	/* Not yet answered: asking again would only fill its queue. */
+	if (!l->asked)
+		(void)watch_ask(l);
+	if (l->fd >= 0)
+		retry_after(l, UNWATCHED_POLL_MS);
+}
+
+int holder_link_watch(struct holder_link *l)
+{
+	static const uint32_t types[] = { IPC_WATCHED };
+	uint64_t due = clock_ms() + KEPT_TIMEOUT_MS;
+	int ret = watch_ask(l);
+
 	while (ret == 0) {
 		struct ipc_in *in = NULL;
 		uint64_t now = clock_ms();
 
 		ret = holder_link_wait(l, due > now ? due - now : 0, types, 1, &in);
 		if (ret < 0)
-			return ret;
-		if (ipc_in_u64(in) == nonce) {
+			break;
+		if (ipc_in_u64(in) == l->nonce) {
 			watched(l, in);
 			ipc_in_destroy(&in);
 			return 0;
 		}
 		ipc_in_destroy(&in);
 	}
+	/* It may come yet; meanwhile nobody may be left unwatched. */
+	if (l->fd >= 0)
+		retry_after(l, UNWATCHED_POLL_MS);
 	return ret;
 }
 
@@ -412,8 +472,9 @@ void holder_link_unwatch(struct holder_link *l)
 
 	loop_timer_cancel(l->session->loop, &l->poll);
 	l->generation = 0;
-	if (!l->watching && !l->blind)
+	if (!l->watching && !l->blind && !l->asked)
 		return;
+	l->asked = false;
 	l->watching = l->blind = false;
 	if ((out = ipc_out_create(IPC_WATCH)) == NULL)
 		return;

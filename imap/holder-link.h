@@ -10,26 +10,37 @@
 #include "lib/loop.h"
 
 struct session;
+struct settings;
 struct ipc_in;
 struct holder_link {
 	struct session *session;
 	int fd;				/* -1: not connected */
 	struct loop_io io;
 	struct loop_timer retry;
-	uint64_t nonce;
+	uint64_t nonce;			/* of the last WATCH */
+	uint32_t retry_ms;
 	uint64_t generation;		/* of the last WATCHED or CHANGED */
 	bool watching;			/* subscribed to this very holder for the session's mailbox */
+	bool asked;			/* a WATCH is not answered yet */
 	bool blind;			/* its file system cannot be watched: poll */
 	uint64_t cookie;		/* of the client's socket */
 	struct loop_timer poll;
 };
-/* fd: a reply channel of a WAKE, or -1 to connect to BASE/holder. */
+/* A connection to BASE/holder, or -errno. One that was made with root's rights
+ * proves to the holder that it is the server's, also when it is the user's later. */
+int holder_link_dial(const struct settings *set);
+/* fd: a reply channel of a WAKE, one that was dialled, or -1 to connect now. */
 struct holder_link *holder_link_create(struct session *s, int fd);
 void holder_link_destroy(struct holder_link **l);
 /* Sends the label (HELLO): at start and when the selected mailbox or IDLE changes. */
 void holder_link_hello(struct holder_link *l);
 /* Subscribes to the selected mailbox and waits for WATCHED. 0 (watching or blind), -errno. */
 int holder_link_watch(struct holder_link *l);
+/* The same without waiting, for a session in IDLE: it compares when WATCHED comes, and
+ * every second until then. */
+void holder_link_subscribe(struct holder_link *l);
+/* The mailbox could not be compared: again in a second. */
+void holder_link_compare_later(struct holder_link *l);
 /* The mailbox was closed. */
 void holder_link_unwatch(struct holder_link *l);
 /* Tells the others that we changed the mailbox. */

@@ -49,7 +49,7 @@ enum ipc_type {
 	IPC_HAVE,		/* u sid, u cookie, u written, u consumed */
 	IPC_HAVE_NOT,		/* u sid, u cookie, u written, u consumed */
 	IPC_TAKEN,		/* u sid, u cookie */
-	IPC_WAKE_FAILED,	/* u sid, u cookie, s reason, t final */
+	IPC_WAKE_FAILED,	/* u sid, u cookie, s reason, t final; sid and cookie 0: its ticket is refused */
 	IPC_DO,			/* u verb: enum ipc_do */
 	IPC_DONE_DO,		/* u verb, t ok, s reason */
 	IPC_DUMPED,		/* u sid, u cookie, s text: the answer to a WAKE with WAKE_DUMP */
@@ -58,7 +58,7 @@ enum ipc_type {
 	IPC_AUTH = 60,		/* u id, s mechanism, s authzid, s user, s password, u cookie, s remote ip, s local ip, t secured */
 	IPC_AUTH_OK,		/* u id, b ticket */
 	IPC_AUTH_FAIL,		/* u id, u code: enum ipc_auth_fail, s text */
-	IPC_SESSION,		/* u event: enum ipc_session_event, u sid, s user */
+	IPC_SESSION,		/* u event: enum ipc_session_event, u sid, s user, u uid of the process that says so */
 	IPC_USER,		/* anybody with a channel -> auth: u id, s user */
 	IPC_USER_IS,		/* u id, t found, u uid, u gid, s home */
 

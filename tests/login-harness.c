@@ -273,15 +273,16 @@ static bool session_take(void)
 static void do_session(char *args)
 {
 	char user[256] = "";
-	unsigned event;
+	unsigned event, uid = 0;
 	uint64_t sid;
 
-	if (sscanf(args, "%u %" SCNx64 " %255s", &event, &sid, user) < 2)
-		die("session EVENT SID USER");
+	if (sscanf(args, "%u %" SCNx64 " %255s %u", &event, &sid, user, &uid) < 2)
+		die("session EVENT SID USER [UID]");
 	struct ipc_out *out = ipc_out_create(IPC_SESSION);
 	ipc_out_u64(out, event);
 	ipc_out_u64(out, sid);
 	ipc_out_str(out, user);
+	ipc_out_u64(out, uid);
 	must(ipc_send_free(holder, &out), "SESSION");
 	printf("sent\n");
 }
@@ -384,6 +385,7 @@ static void do_nonsense(void)
 	ipc_out_u64(out, SESSION_GONE);
 	ipc_out_u64(out, 1);
 	ipc_out_str(out, "anna");
+	ipc_out_u64(out, 0);
 	must(ipc_send_free(fds[1], &out), "SESSION");
 	in = wait_message(fds[1]);
 	printf("nonsense %s\n", in ? "answered" : "ended");

@@ -421,11 +421,27 @@ def sessions_of_a_user_are_counted(s):
     assert s.client().ask("a LOGIN anna secret")[-1].startswith("a NO [LIMIT] ")
     assert s.client().ask("a LOGIN carl secret")[-1] == "a OK Logged in."
     s.session()
-    s.say("session 1 %s anna" % sids[0], "sent")        # asleep: counts
+    s.say("session 1 %s anna %d" % (sids[0], UID), "sent")        # asleep: counts
     assert s.client().ask("a LOGIN anna secret")[-1].startswith("a NO [LIMIT] ")
-    s.say("session 2 %s anna" % sids[0], "sent")        # gone
+    s.say("session 2 %s anna %d" % (sids[0], UID), "sent")        # gone
     assert s.client().ask("a LOGIN anna secret")[-1] == "a OK Logged in."
     s.session()
+
+
+@test(max_user_sessions=2)
+def sessions_that_another_uid_claims_are_not_counted(s):
+    assert s.client().ask("a LOGIN anna secret")[-1] == "a OK Logged in."
+    sid = s.session()["sid"]
+    for n in range(5):
+        s.say("session %d b%d anna %d" % (n % 2, n, UID + 1), "sent")
+    # Nor does it end one, or make it another user's.
+    s.say("session 1 %s bert %d" % (sid, UID), "sent")
+    s.say("session 2 %s bert %d" % (sid, UID + 1), "sent")
+    s.wait_log("auth: session id=00000000000000b4 user=anna uid=%d reason=\"not that user's\"" %
+               (UID + 1))
+    assert s.client().ask("b LOGIN anna secret")[-1] == "b OK Logged in."
+    s.session()
+    assert s.client().ask("c LOGIN anna secret")[-1].startswith("c NO [LIMIT] ")
 
 
 # ---- the other commands ----
@@ -604,12 +620,12 @@ def registry_is_told_again_after_a_restart(s):
     s.say("kill-auth", "exited auth 137")
     s.say("start-auth", "started")
     s.say("session 3 0 ", "sent")
-    s.say("session 1 a1 anna", "sent")
-    s.say("session 0 a2 anna", "sent")
+    s.say("session 1 a1 anna %d" % UID, "sent")
+    s.say("session 0 a2 anna %d" % UID, "sent")
     s.say("session 4 0 ", "sent")
     assert s.client().ask("a LOGIN anna secret")[-1].startswith("a NO [LIMIT] ")
     s.say("session 3 0 ", "sent")
-    s.say("session 1 a1 anna", "sent")
+    s.say("session 1 a1 anna %d" % UID, "sent")
     s.say("session 4 0 ", "sent")                       # a2 was not named: gone
     assert s.client().ask("a LOGIN anna secret")[-1] == "a OK Logged in."
     s.session()
