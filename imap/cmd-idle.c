@@ -29,6 +29,9 @@ int idle_news(struct session *s)
 		log_warn("sync", "id=%016llx user=%s error=%s",
 			 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
 			 log_str(ret > 0 ? mailbox_strerror(ret) : strerror(-ret)));
+		/* What cannot be told now is not forgotten. */
+		if (s->holder != NULL && s->idle_tag != NULL)
+			holder_link_compare_later(s->holder);
 		return -EIO;
 	}
 	return view_tell(s, true);
@@ -53,7 +56,7 @@ void cmd_idle(struct cmd *cmd)
 	if (s->holder != NULL) {
 		holder_link_hello(s->holder);
 		if (s->box != NULL && !s->holder->watching)
-			(void)holder_link_watch(s->holder);
+			holder_link_subscribe(s->holder);
 	}
 	(void)idle_news(s);
 }

@@ -221,7 +221,7 @@ static int state_make(struct session *s, struct buf *sealed, struct fence_counts
 void hibernate_forget_views(struct session *s)
 {
 	if (s->store != NULL)
-		view_file_forget(mail_store_index_dir(s->store), s->ticket.sid, NULL);
+		view_file_forget(mail_store_index_dir(s->store), s->ticket.sid, UINT64_MAX);
 }
 
 /* ---- the hand-over ---- */
@@ -270,7 +270,7 @@ static void sleep_done(struct session *s, const char *how)
 		 s->idle_tag != NULL ? "yes" : "no", s->view.uidnext,
 		 (unsigned long long)(clock_ms() - s->last_activity_ms), how);
 	if (s->store != NULL)
-		view_file_forget(mail_store_index_dir(s->store), s->ticket.sid, s->view_file);
+		view_file_forget(mail_store_index_dir(s->store), s->ticket.sid, s->sleeps + 1);
 	mailbox_close(&s->box);
 	mail_store_close(&s->store);
 	(void)fault("sleep-done");

@@ -70,6 +70,13 @@ static void retry_after(struct holder_link *l, uint32_t ms)
 	loop_timer_set(l->session->loop, &l->retry, ms, link_retry, l);
 }
 
+static uint32_t retry_longer(const struct holder_link *l)
+{
+	uint32_t ms = 2 * l->retry_ms;
+
+	return ms < UNWATCHED_POLL_MS ? ms : UNWATCHED_POLL_MS;
+}
+
 /* In IDLE what is new is told at once; else with the next command. */
 static void link_compare(struct holder_link *l)
 {
@@ -94,9 +101,7 @@ static void link_retry(void *ctx)
 	bool idles = s->idle_tag != NULL && s->box != NULL;
 
 	if (l->fd < 0 && link_connect(l) < 0) {
-		uint32_t ms = 2 * l->retry_ms;
-
-		retry_after(l, ms < UNWATCHED_POLL_MS ? ms : UNWATCHED_POLL_MS);
+		retry_after(l, retry_longer(l));
 	} else if (idles && l->fd >= 0 && !l->watching && !l->blind) {
 		holder_link_subscribe(l);
 	}
@@ -110,12 +115,15 @@ void holder_link_compare_later(struct holder_link *l)
 
 static void link_lost(struct holder_link *l)
 {
+	bool was_well = l->watching || l->blind || l->retry_ms == 0;
+
 	loop_remove(l->session->loop, &l->io);
 	fd_close(&l->fd);
-	l->watching = false;
-	l->asked = false;
+	l->watching = l->blind = l->asked = false;
 	l->generation = 0;
-	retry_after(l, CONNECT_RETRY_MS);
+	loop_timer_cancel(l->session->loop, &l->poll);
+	/* One that takes connections and drops them is not asked ten times a second. */
+	retry_after(l, was_well ? CONNECT_RETRY_MS : retry_longer(l));
 }
 
 struct holder_link *holder_link_create(struct session *s, int fd)
@@ -394,6 +402,7 @@ static void watched(struct holder_link *l, struct ipc_in *in)
 	l->blind = !l->watching;
 	l->generation = generation;
 	loop_timer_cancel(l->session->loop, &l->retry);
+	l->retry_ms = 0;
 	if (l->blind && l->session->set->poll_interval_ms > 0)
 		loop_timer_set(l->session->loop, &l->poll, l->session->set->poll_interval_ms,
 			       poll_due, l);

@@ -301,7 +301,8 @@ static void session_report(void *ctx, int signo)
 void session_run(struct session *s)
 {
 	(void)loop_signal(s->loop, SIGUSR1, session_report, s);
-	if (!s->logout && !s->dead) {
+	/* One that was woken and could not go back to sleep listens already. */
+	if (!s->logout && !s->dead && !s->client_io.active) {
 		int ret = session_listen(s);
 
 		if (ret < 0)

@@ -121,7 +121,17 @@ int view_file_read(int dir_fd, const char *name, uint64_t bytes, uint64_t sid,
 	return ret;
 }
 
-void view_file_forget(int dir_fd, uint64_t sid, const char *keep)
+/* The sleep's number in a file's name, or UINT64_MAX if it is no such name. */
+static uint64_t name_number(const char *name, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	if (strncmp(name, prefix, len) != 0)
+		return UINT64_MAX;
+	return strtoull(name + len, NULL, 10);
+}
+
+void view_file_forget(int dir_fd, uint64_t sid, uint64_t n)
 {
 	char prefix[32];
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -135,8 +145,7 @@ void view_file_forget(int dir_fd, uint64_t sid, const char *keep)
 	}
 	snprintf(prefix, sizeof(prefix), "view-%016llx-", (unsigned long long)sid);
 	while ((e = readdir(dir)) != NULL) {
-		if (strncmp(e->d_name, prefix, strlen(prefix)) == 0 &&
-		    (keep == NULL || strcmp(e->d_name, keep) != 0))
+		if (name_number(e->d_name, prefix) < n)
 			unlinkat(dir_fd, e->d_name, 0);
 	}
 	closedir(dir);

@@ -14,6 +14,7 @@ int view_file_write(int dir_fd, uint64_t sid, uint64_t n, const struct seal_key 
 /* 0; -ENOENT; -EBADMSG: not what was written; -errno. */
 int view_file_read(int dir_fd, const char *name, uint64_t bytes, uint64_t sid,
 		   const struct seal_key *key, struct uidset *uids_r);
-/* Removes all of this session but keep (may be NULL). */
-void view_file_forget(int dir_fd, uint64_t sid, const char *keep);
+/* Removes those of this session's sleeps before the n-th; UINT64_MAX: all. One
+ * who speaks of his own n cannot take a newer one away, however late he is. */
+void view_file_forget(int dir_fd, uint64_t sid, uint64_t n);
 #endif

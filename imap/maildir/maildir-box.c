@@ -168,14 +168,20 @@ int mailbox_open(struct mail_store *store, const char *name, struct mailbox **bo
 	return mailbox_open_dir(store, dir, strcmp(dir, ".") ? name : "INBOX", box_r);
 }
 
-/* Has the directory this id? Nothing is created. */
-static bool dir_has_id(struct mail_store *store, const char *dir, const uint8_t id[16])
+/* Has the directory this id? 1, 0, or -errno. Nothing is created. A directory
+ * that could not be read may be the one: to say no would tell the client that
+ * its mailbox was deleted. */
+static int dir_has_id(struct mail_store *store, const char *dir, const uint8_t id[16])
 {
 	cleanup_fd int fd = -1;
 	struct uidlist_line header;
+	int rc = mailbox_dir_open(store, dir, &fd);
 
-	return mailbox_dir_open(store, dir, &fd) == 0 && list_header(fd, &header) == 0 &&
-	       !memcmp(header.id, id, 16);
+	if (rc == 0)
+		rc = list_header(fd, &header);
+	if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -EIO)
+		return rc;
+	return rc == 0 && !memcmp(header.id, id, 16);
 }
 
 static int open_renamed(struct mail_store *store, const uint8_t id[16], struct mailbox **box_r)
@@ -192,9 +198,14 @@ static int open_renamed(struct mail_store *store, const uint8_t id[16], struct m
 	}
 	buf_init(&name, MAILBOX_NAME_MAX_BYTES + 1);
 	while (rc == MAILBOX_E_NONEXISTENT && (de = readdir(d))) {
-		if (de->d_name[0] == '.' && mailbox_name_from_dir(de->d_name, &name) &&
-		    dir_has_id(store, de->d_name, id))
+		int has = 0;
+
+		if (de->d_name[0] == '.' && mailbox_name_from_dir(de->d_name, &name))
+			has = dir_has_id(store, de->d_name, id);
+		if (has > 0)
 			rc = mailbox_open_dir(store, de->d_name, (const char *)name.data, box_r);
+		else if (has < 0)
+			rc = has;
 	}
 	buf_deinit(&name);
 	closedir(d);
@@ -205,9 +216,13 @@ int mailbox_open_id(struct mail_store *store, const uint8_t id[16], const char *
 		    struct mailbox **box_r)
 {
 	char dir[MAILDIR_NAME_MAX + 1];
-	int rc;
+	int rc = 0;
 
-	if (hint && mailbox_dir_name(hint, dir) == 0 && dir_has_id(store, dir, id)) {
+	if (hint && mailbox_dir_name(hint, dir) == 0)
+		rc = dir_has_id(store, dir, id);
+	if (rc < 0)
+		return rc;
+	if (rc > 0) {
 		rc = mailbox_open(store, hint, box_r);
 		if (rc == 0 && memcmp((*box_r)->id, id, 16) != 0) {
 			mailbox_close(box_r);	/* replaced just now */
