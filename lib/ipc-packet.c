@@ -162,6 +162,7 @@ ssize_t ipc_packet_recv(int sock, void *data, size_t size, struct ipc_packet *pk
 	if (ret < 0)
 		return ret;
 	packet_take_control(pkt, &msg);
+	pkt->cut_len = msg.msg_flags & MSG_TRUNC ? 0 : (size_t)ret;
 	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
 		ipc_packet_close(pkt);
 		return -EBADMSG;

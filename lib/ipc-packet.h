@@ -12,6 +12,8 @@ struct ipc_packet {
 	int fds[IPC_FDS_MAX];	/* the receiver's, to close or to keep */
 	unsigned n_fds;
 	struct ipc_cred cred;	/* uid (uid_t)-1: none came */
+	size_t cut_len;		/* after -EBADMSG: its bytes are all there, only
+				 * descriptors were cut by our own limit; else 0 */
 };
 /* The packet's length (> 0), or -errno as ipc_recv(); after an error no
  * descriptor is left open. */

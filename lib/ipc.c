@@ -475,9 +475,9 @@ static void landing_clear(void *data, size_t len)
 		explicit_bzero(data, len);
 }
 
-int ipc_recv(int sock, struct ipc_in **in_r)
+static int in_recv(int sock, struct ipc_in **in_r, bool *cut_r)
 {
-	struct ipc_packet pkt;
+	struct ipc_packet pkt = { .cut_len = 0 };
 	void *data = landing_get();
 	ssize_t len;
 	int ret;
@@ -485,11 +485,25 @@ int ipc_recv(int sock, struct ipc_in **in_r)
 	if (data == NULL)
 		return -ENOMEM;
 	len = ipc_packet_recv(sock, data, IPC_MESSAGE_MAX, &pkt);
+	if (cut_r)
+		*cut_r = len == -EBADMSG && pkt.cut_len > 0;
+	if (cut_r && *cut_r)
+		len = (ssize_t)pkt.cut_len;
 	if (len < 0)
 		return (int)len;
 	ret = in_from(data, (size_t)len, &pkt, in_r);
 	landing_clear(data, (size_t)len);
 	return ret;
+}
+
+int ipc_recv(int sock, struct ipc_in **in_r)
+{
+	return in_recv(sock, in_r, NULL);
+}
+
+int ipc_recv_cut(int sock, struct ipc_in **in_r, bool *cut_r)
+{
+	return in_recv(sock, in_r, cut_r);
 }
 
 uint32_t ipc_in_type(const struct ipc_in *in)

@@ -42,6 +42,9 @@ struct ipc_cred { pid_t pid; uid_t uid; gid_t gid; };	/* SCM_CREDENTIALS */
 /* 0 with *in_r; -EAGAIN; -EPIPE at the end of the connection (EOF);
  * -EBADMSG: malformed or truncated, its descriptors are closed already. */
 int ipc_recv(int sock, struct ipc_in **in_r);
+/* The same, but a message whose descriptors were cut by our own limit comes
+ * without any of them and with *cut_r set, so that it can be refused by name. */
+int ipc_recv_cut(int sock, struct ipc_in **in_r, bool *cut_r);
 /* The same from bytes in memory: no descriptors, no credentials. 0, -EBADMSG,
  * -ENOMEM. */
 int ipc_in_decode(const void *data, size_t len, struct ipc_in **in_r);

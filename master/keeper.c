@@ -379,6 +379,24 @@ static int request_dups_ok(struct conn *c, struct ipc_in *in)
 	return 0;
 }
 
+/* A DUP whose descriptor our limit cut off is refused by name; nothing else of
+ * it is at fault, and the holder has nobody else to turn to. */
+static int request_cut(struct conn *c, struct ipc_in *in)
+{
+	uint64_t sid = ipc_in_u64(in), cookie = ipc_in_u64(in);
+	int old;
+
+	if (!c->holder || ipc_in_type(in) != IPC_DUP || !ipc_in_done(in))
+		return -EBADMSG;
+	log_warn("descriptors", "held=%u error=%s", conn_keeper(c)->dups.count,
+		 log_str(strerror(EMFILE)));
+	/* As ever: the new one replaces the old one, and there is none. */
+	old = keeper_table_remove(&conn_keeper(c)->dups, sid, cookie);
+	if (old >= 0)
+		close(old);
+	return answer_dup(c, sid, cookie, "the keeper's descriptors are used up");
+}
+
 /* Who may ask for what. */
 static const struct request {
 	uint32_t type;
@@ -418,11 +436,12 @@ static int conn_forgive_deafness(struct conn *c, int error)
 static int conn_receive(struct conn *c)
 {
 	struct ipc_in *in;
-	int ret = ipc_recv(c->fd, &in);
+	bool cut;
+	int ret = ipc_recv_cut(c->fd, &in, &cut);
 
 	if (ret < 0)
 		return ret;
-	ret = conn_request(c, in);
+	ret = cut ? request_cut(c, in) : conn_request(c, in);
 	ipc_in_destroy(&in);
 	return conn_forgive_deafness(c, ret);
 }

@@ -37,7 +37,7 @@ struct master {
 
 	int keeper_fd;
 	struct loop_io keeper_io;
-	struct loop_timer keeper_timer;
+	struct loop_timer keeper_timer, introduce_timer;
 	uint32_t keeper_connects;
 
 	/* the launcher */

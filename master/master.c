@@ -30,6 +30,8 @@
 #define KEEPER_FETCH_MS		10000
 /* Until the launcher has started another keeper. */
 #define KEEPER_RETRY_MS		50
+/* Out of descriptors or memory: those two must still get to know each other. */
+#define INTRODUCE_RETRY_MS	200
 #define HOLDER_BACKLOG		1024
 #define CONTROL_BACKLOG		16
 
@@ -131,14 +133,23 @@ static int items_complete(struct master *m)
 
 /* ---- introductions ---- */
 
-static void introduce(struct program *a, struct program *b)
+static void introduce_again(void *ctx);
+
+static void introduce_failed(struct master *m, const char *one, struct program *p, int error)
+{
+	log_error("introduce", "one=%s other=%s error=%s", one, p->name,
+		  log_str(strerror(-error)));
+	p->alone = true;
+	loop_timer_set(m->loop, &m->introduce_timer, INTRODUCE_RETRY_MS, introduce_again, m);
+}
+
+static void introduce(struct master *m, struct program *a, struct program *b)
 {
 	cleanup_fd int one = -1, other = -1;
-	int pair[2], ret = ipc_pair(pair);
+	int pair[2], ret = fault("master-pair") ? -EMFILE : ipc_pair(pair);
 
 	if (ret < 0) {
-		log_error("introduce", "one=%s other=%s error=%s", a->name, b->name,
-			  log_str(strerror(-ret)));
+		introduce_failed(m, a->name, b, ret);
 		return;
 	}
 	one = pair[0];
@@ -174,8 +185,7 @@ static void introduce_holder_to_keeper(struct master *m)
 		(void)fault("master-introduced");
 	}
 	if (ret < 0)
-		log_error("introduce", "one=keeper other=%s error=%s", holder->name,
-			  log_str(strerror(-ret)));
+		introduce_failed(m, "keeper", holder, ret);
 	else
 		program_introduce(holder, ROLE_KEEPER, other);
 }
@@ -198,7 +208,21 @@ static void on_program_started(void *ctx, struct program *p)
 		struct program *other = &m->programs[i];
 
 		if (other != p && other->fd >= 0 && roles_talk(p->role, other->role))
-			introduce(p, other);
+			introduce(m, p, other);
+	}
+}
+
+static void introduce_again(void *ctx)
+{
+	struct master *m = ctx;
+
+	for (unsigned i = 0; i < m->n_programs; i++) {
+		struct program *p = &m->programs[i];
+		bool alone = p->alone;
+
+		p->alone = false;
+		if (alone && p->fd >= 0)
+			on_program_started(m, p);
 	}
 }
 
@@ -500,6 +524,7 @@ static void master_deinit(struct master *m)
 	control_destroy(&m->control);
 	if (m->loop) {
 		loop_timer_cancel(m->loop, &m->keeper_timer);
+		loop_timer_cancel(m->loop, &m->introduce_timer);
 		keeper_lost(m);
 		master_launcher_end(m);
 	}

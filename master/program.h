@@ -48,6 +48,7 @@ struct program {
 	struct backoff backoff;
 	uint64_t started_ms;
 	uint32_t starts;
+	bool alone;		/* an introduction failed: master tries again */
 	char report[PROGRAM_REPORT_MAX_BYTES];	/* its last STATUS */
 };
 void program_init(struct program *p, const struct program_host *host,
