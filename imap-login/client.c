@@ -127,6 +127,8 @@ void client_set_phase(struct client *c, enum client_phase to, const char *why)
 	if (to == CLIENT_COMMANDS && !phase_reads_commands(c->phase))
 		c->deadline_ms = now + timeout;
 	c->phase = to;
+	if (client_spare_address(c))
+		login_client_is_spare(c->login);
 	switch (to) {
 	case CLIENT_COMMANDS:
 	case CLIENT_SASL:
@@ -719,6 +721,33 @@ void client_stop(struct client *c)
 {
 	client_bye(c, "[UNAVAILABLE] Server is shutting down.", "server stops");
 	client_run(c);
+}
+
+const char *client_spare_address(const struct client *c)
+{
+	switch (c->phase) {
+	case CLIENT_COMMANDS:
+	case CLIENT_SASL:
+	case CLIENT_CLOSING:
+	case CLIENT_LINGER:
+		return c->remote.ip;
+	case CLIENT_AUTH:
+	case CLIENT_DELAY:	/* a way out of it would make guessing quicker */
+	case CLIENT_LEAVING:
+		break;
+	}
+	return NULL;
+}
+
+void client_send_away(struct client **c_p)
+{
+	struct client *c = *c_p;
+
+	if (phase_reads_commands(c->phase)) {
+		stream_puts(c->stream, "* BYE [UNAVAILABLE] Too many connections.\r\n");
+		(void)stream_flush(c->stream);
+	}
+	client_destroy(c_p, "room for others");
 }
 
 void client_dump(const struct client *c)

@@ -47,6 +47,12 @@ void client_destroy(struct client **c, const char *reason);
 /* The server stops: `* BYE`, then close. May be gone afterwards. */
 void client_stop(struct client *c);
 
+/* The address of one that may be sent away when all places are taken: it has
+ * not said yet who it is, or is on its way out. Else NULL. */
+const char *client_spare_address(const struct client *c);
+/* `* BYE` if there is room for it, and gone. */
+void client_send_away(struct client **c);
+
 /* ---- what login.c has to tell; the client may be gone afterwards ---- */
 void client_auth_ok(struct client *c, uint64_t id, const void *ticket, size_t len);
 void client_auth_fail(struct client *c, uint64_t id, uint64_t code, const char *text);

@@ -7,6 +7,11 @@
  * that went over the old one are answered over it. A channel that ends takes
  * its questions with it.
  *
+ * When all places are taken, the next to come gets the place of one that has
+ * not logged in: of the address that has most of them the one that was here
+ * longest. So a crowd from one address displaces itself, and nobody can keep
+ * others out by sitting still.
+ *
  * Who has his ticket waits in line for the login queue, first come first
  * served; the queue is shared with other imap-login processes, and the spares
  * empty it. */
@@ -57,7 +62,9 @@ struct login {
 	struct list listeners;
 	struct loop_timer pause;
 	bool paused, started, finishing;
+	bool crowded;			/* all places taken, by such as must stay */
 	struct client **slots;
+	uint64_t *since;		/* by slot: n_accepted when it came */
 	unsigned *free_slots;
 	unsigned n_slots, n_free;
 	struct list links;
@@ -87,7 +94,7 @@ static void listener_ready(void *ctx, uint32_t events);
 static void login_update_listeners(struct login *login)
 {
 	bool want = login->started && !login->finishing && !login->paused &&
-		    login->n_free > 0;
+		    !login->crowded;
 
 	list_for_each(node, &login->listeners) {
 		struct listener *l = container_of(node, struct listener, node);
@@ -120,14 +127,60 @@ static void login_pause(struct login *login, int error)
 	login_update_listeners(login);
 }
 
+#define CROWD_BUCKETS	1024u
+
+static unsigned crowd_bucket(const char *ip)
+{
+	uint32_t h = 2166136261u;	/* FNV-1a */
+
+	for (; *ip; ip++)
+		h = (h ^ (uint8_t)*ip) * 16777619u;
+	return (h ^ h >> 16) % CROWD_BUCKETS;
+}
+
+/* Whose place the next one gets; n_slots: nobody's. Addresses that fall into
+ * one bucket pass for one. */
+static unsigned login_whose_place(const struct login *login)
+{
+	unsigned crowd[CROWD_BUCKETS] = { 0 }, best = login->n_slots, most = 0;
+
+	for (unsigned i = 0; i < login->n_slots; i++) {
+		const char *ip = login->slots[i] ? client_spare_address(login->slots[i]) : NULL;
+		if (ip)
+			crowd[crowd_bucket(ip)]++;
+	}
+	for (unsigned i = 0; i < login->n_slots; i++) {
+		const char *ip = login->slots[i] ? client_spare_address(login->slots[i]) : NULL;
+		unsigned n = ip ? crowd[crowd_bucket(ip)] : 0;
+		if (n < most || n == 0 || (n == most && login->since[i] > login->since[best]))
+			continue;
+		most = n;
+		best = i;
+	}
+	return best;
+}
+
+/* False: there is no place, and nobody who could give his up. */
+static bool login_has_place(struct login *login, unsigned *victim)
+{
+	*victim = login->n_slots;
+	if (login->n_free > 0)
+		return true;
+	*victim = login_whose_place(login);
+	if (*victim < login->n_slots)
+		return true;
+	log_warn("full", "clients=%u: login_max_clients is reached", login->n_slots);
+	login->crowded = true;
+	login_update_listeners(login);
+	return false;
+}
+
 static void login_new_client(struct login *login, int fd, const struct sockaddr_storage *sa)
 {
 	unsigned slot = login->free_slots[--login->n_free];
 
-	login->n_accepted++;
+	login->since[slot] = ++login->n_accepted;
 	login->slots[slot] = client_create(login, slot, fd, sa);
-	if (login->n_free == 0)
-		log_warn("full", "clients=%u: login_max_clients is reached", login->n_slots);
 }
 
 /* False: no more now. */
@@ -136,11 +189,16 @@ static bool listener_accept(struct listener *l)
 	struct login *login = l->login;
 	struct sockaddr_storage sa = { 0 };
 	socklen_t len = sizeof(sa);
+	unsigned victim;
 
+	if (!login_has_place(login, &victim))
+		return false;
 	int fd = accept4(l->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
+		if (victim < login->n_slots)
+			client_send_away(&login->slots[victim]);
 		login_new_client(login, fd, &sa);
-		return login->n_free > 0;
+		return true;
 	}
 	switch (errno) {
 	case EAGAIN:
@@ -163,8 +221,6 @@ static void listener_ready(void *ctx, uint32_t events)
 
 	for (int i = 0; i < ACCEPTS_PER_TURN && listener_accept(l); i++)
 		;
-	if (l->login->n_free == 0)
-		login_update_listeners(l->login);
 }
 
 int login_add_listener(struct login *login, int fd)
@@ -199,12 +255,19 @@ static void login_close_listeners(struct login *login)
 	}
 }
 
+void login_client_is_spare(struct login *login)
+{
+	if (!login->crowded)
+		return;
+	login->crowded = false;
+	login_update_listeners(login);
+}
+
 void login_client_gone(struct login *login, unsigned slot)
 {
 	login->slots[slot] = NULL;
 	login->free_slots[login->n_free++] = slot;
-	if (login->n_free == 1)
-		login_update_listeners(login);
+	login_client_is_spare(login);
 	if (login->finishing && login->n_free == login->n_slots)
 		login->parts.idle(login->parts.ctx);
 }
@@ -415,7 +478,8 @@ static int login_make_slots(struct login *login)
 		return -EINVAL;
 	login->slots = calloc(n, sizeof(struct client *));
 	login->free_slots = calloc(n, sizeof(*login->free_slots));
-	if (!login->slots || !login->free_slots)
+	login->since = calloc(n, sizeof(*login->since));
+	if (!login->slots || !login->free_slots || !login->since)
 		return -ENOMEM;
 	/* The lowest slots are used first. */
 	for (unsigned i = 0; i < n; i++)
@@ -463,6 +527,7 @@ void login_destroy(struct login **login_p)
 	loop_remove(login->parts.loop, &login->queue_io);
 	fd_close(&login->parts.queue_fd);
 	free(login->slots);
+	free(login->since);
 	free(login->free_slots);
 	free(login);
 }

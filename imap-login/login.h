@@ -57,5 +57,7 @@ uint64_t login_question_id(struct login *login, const struct client *c, unsigned
 int login_hand_over(struct login *login, const void *packet, size_t len, int fd,
 		    struct list *node);
 /* The client is gone (but its memory still there). */
+/* One that could not be sent away before now can. */
+void login_client_is_spare(struct login *login);
 void login_client_gone(struct login *login, unsigned slot);
 #endif

@@ -742,17 +742,37 @@ def three_hundred_connections(s):
 
 
 @test(login_max_clients=5)
-def more_than_max_clients_wait(s):
+def above_max_clients_the_longest_here_makes_room(s):
     first = [s.client() for _ in range(5)]
-    sixth = s.client(greet=False)
-    time.sleep(0.2)
-    assert sixth.silent(), "served above the limit"
-    cpu = cpu_of(s.login_pid)
-    time.sleep(0.5)
-    assert cpu_of(s.login_pid) - cpu <= 2, "busy while it is full"
-    first[0].close()
-    assert sixth.line().startswith("* OK ")
+    assert first[0].ask("a NOOP")[-1].startswith("a OK")
+    sixth = s.client()
+    assert first[0].line() == "* BYE [UNAVAILABLE] Too many connections."
+    assert first[0].at_end()
+    for c in first[1:] + [sixth]:
+        assert c.ask("b NOOP")[-1].startswith("b OK")
     assert sixth.ask("a LOGIN anna secret")[-1] == "a OK Logged in."
+    s.session()
+    assert "clients=4 " in s.say("status login", "status ")
+
+
+@test(login_max_clients=3)
+def who_waits_for_a_refusal_keeps_his_place(s):
+    first = [s.client() for _ in range(3)]
+    for c in first:
+        c.send("a LOGIN bert wrong\r\n")
+    for n in range(3):
+        s.wait_log("failures=0")
+        while s.log_text().count("login-failed") < n + 1:
+            time.sleep(0.01)
+    fourth = s.client(greet=False)
+    cpu = cpu_of(s.login_pid)
+    # Nobody is sent away before he has his answer; then the first one is.
+    for c in first:
+        assert c.line().startswith("a NO [AUTHENTICATIONFAILED]")
+    assert cpu_of(s.login_pid) - cpu <= 2, "busy while it is full"
+    assert fourth.line().startswith("* OK ")
+    assert [c.at_end() for c in first[:1]] == [True]
+    assert fourth.ask("a LOGIN anna secret")[-1] == "a OK Logged in."
     s.session()
 
 
