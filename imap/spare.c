@@ -5,11 +5,12 @@
 #include "imap/spare.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -27,6 +28,10 @@
 #include "lib/log.h"
 #include "lib/sandbox.h"
 
+/* Should the one that a packet woke die before it reads: the others look too. */
+#define QUEUE_LOOK_MS	5000
+
+static uint8_t boot_id[16];	/* read once, by warm_up() */
 static uint8_t packet[IPC_MESSAGE_MAX + TICKET_MAX_BYTES];
 
 struct job {
@@ -47,7 +52,6 @@ struct job {
 
 static int job_ticket(struct job *job, const struct ticket_key *key)
 {
-	uint8_t boot_id[16];
 	uint64_t cookie;
 	enum ticket_error e;
 	size_t at = job->c.pos;
@@ -58,8 +62,6 @@ static int job_ticket(struct job *job, const struct ticket_key *key)
 		log_error("ticket", "reason=%s", log_str("message without a ticket refused"));
 		return -EBADMSG;
 	}
-	if (ticket_boot_id(boot_id) < 0)
-		return -EIO;
 	e = ticket_verify(key, job->ticket_packed, job->ticket_len, boot_id, &job->ticket);
 	if (e != TICKET_OK) {
 		log_error("ticket", "reason=%s", log_str(ticket_strerror(e)));
@@ -90,6 +92,7 @@ static void tell_busy(struct spare *sp, struct ticket_key *key)
 	ticket_key_wipe(key);
 	while (write(sp->status_fd, &pid, sizeof(pid)) < 0 && errno == EINTR)
 		;
+	fd_close(&sp->queues_fd);
 	fd_close(&sp->status_fd);
 	fd_close(&sp->login_fd);
 	fd_close(&sp->wake_fd);
@@ -224,7 +227,7 @@ static void login_serve(struct spare *sp, struct job *job)
 	const uint8_t *input;
 	uint32_t input_len;
 	char *tag;
-	int ret = become_user(s);
+	int link = holder_link_dial(sp->set), ret = become_user(s);
 
 	s->remote_ip = cursor_text(c);
 	s->remote_port = cursor_u16(c);
@@ -250,7 +253,9 @@ static void login_serve(struct spare *sp, struct job *job)
 		session_bye(s, "UNAVAILABLE", "Mail directory is not accessible.",
 			    strerror(-ret));
 	} else {
-		s->holder = holder_link_create(s, -1);
+		s->holder = holder_link_create(s, link < 0 ? -1 : link);
+		if (s->holder != NULL && link >= 0)
+			holder_link_hello(s->holder);
 		stream_printf(s->stream, "%s OK [CAPABILITY %s] Logged in.\r\n", tag,
 			      session_capabilities(s));
 		(void)stream_unread(s->stream, input, input_len);
@@ -262,6 +267,16 @@ static void login_serve(struct spare *sp, struct job *job)
 	exit(EXIT_SUCCESS);
 }
 
+static void queue_failed(const char *queue, int error)
+{
+	if (error == -EAGAIN)
+		return;
+	log_error("ipc", "queue=%s error=%s", queue, log_str(strerror(-error)));
+	/* Nobody is left who could write: it would be readable for ever. */
+	if (error == -EPIPE)
+		exit(EXIT_SUCCESS);
+}
+
 static void take_login(struct spare *sp, struct ticket_key *key)
 {
 	struct job job = { .client = -1, .reply = -1 };
@@ -269,8 +284,7 @@ static void take_login(struct spare *sp, struct ticket_key *key)
 	ssize_t len = ipc_recv_raw(sp->login_fd, packet, sizeof(packet), &job.client, 1, &n_fds);
 
 	if (len < 0) {
-		if (len != -EAGAIN)
-			log_error("ipc", "queue=login error=%s", log_str(strerror((int)-len)));
+		queue_failed("login", (int)len);
 		return;
 	}
 	cursor_init(&job.c, packet, (size_t)len);
@@ -327,6 +341,22 @@ static void wake_failed(struct job *job, const char *reason, bool final)
 	ipc_out_u64(out, job->ticket.cookie);
 	ipc_out_str(out, reason);
 	ipc_out_bool(out, final);
+	(void)ipc_send_free(job->reply, &out);
+}
+
+/* Of a ticket that is not ours nothing is believed, so it is not named; the
+ * holder knows whose reply end this is. Only while root: nobody else's word
+ * ends a session so. */
+static void wake_refused(struct job *job)
+{
+	struct ipc_out *out = ipc_out_create(IPC_WAKE_FAILED);
+
+	if (out == NULL)
+		return;
+	ipc_out_u64(out, 0);
+	ipc_out_u64(out, 0);
+	ipc_out_str(out, "not a ticket of this server");
+	ipc_out_bool(out, true);
 	(void)ipc_send_free(job->reply, &out);
 }
 
@@ -409,8 +439,10 @@ static void wake_go_on(struct session *s, struct job *job)
 	if (!s->dead && stream_drain(s->stream) < 0)
 		s->dead = true;
 	moved = in != stream_bytes_in(s->stream) || out != stream_bytes_out(s->stream);
+	(void)fault("wake-told");
 	if (moved)
 		send_taken(s);
+	(void)fault("wake-taken");
 	log_info("wake", "id=%016llx user=%s mailbox=%s cause=%s told=%llu took_us=%llu",
 		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
 		 log_str(s->box != NULL ? mailbox_name(s->box) : ""),
@@ -436,8 +468,11 @@ static void wake_serve(struct spare *sp, struct job *job)
 		wake_failed(job, strerror(-ret), false);
 		exit(EXIT_FAILURE);
 	}
-	(void)fault("wake-user");
 	session_state_init(&st);
+	if (fault("wake-user")) {
+		wake_failed(job, strerror(ENOMEM), false);
+		exit(EXIT_FAILURE);
+	}
 	ret = unseal(s, job, &st);
 	if (ret < 0) {
 		/* We own it, and nobody ever will be able to serve it. */
@@ -501,20 +536,25 @@ static void take_wake(struct spare *sp, struct ticket_key *key)
 	int fds[2] = { -1, -1 };
 	struct job job = { .started_us = clock_us() };
 	unsigned n_fds = 0;
+	int ret = -EBADMSG;
 	ssize_t len = ipc_recv_raw(sp->wake_fd, packet, sizeof(packet), fds, 2, &n_fds);
 
 	if (len < 0) {
-		if (len != -EAGAIN)
-			log_error("ipc", "queue=wake error=%s", log_str(strerror((int)-len)));
+		queue_failed("wake", (int)len);
 		return;
 	}
 	(void)fault("wake-got");
 	job.client = fds[0];
 	job.reply = fds[1];
 	cursor_init(&job.c, packet, (size_t)len);
-	if (n_fds != 2 || cursor_u8(&job.c) != RAW_WAKE || job_ticket(&job, key) < 0 ||
-	    wake_head(&job) < 0) {
+	if (n_fds == 2 && cursor_u8(&job.c) == RAW_WAKE)
+		ret = job_ticket(&job, key);
+	if (ret == 0)
+		ret = wake_head(&job);
+	if (ret < 0) {
 		log_error("wake", "reason=%s", log_str("malformed WAKE message refused"));
+		if (n_fds == 2 && (ret == -EBADMSG || ret == -EACCES))
+			wake_refused(&job);
 		job_drop(&job);
 		return;
 	}
@@ -537,33 +577,104 @@ static void take_wake(struct spare *sp, struct ticket_key *key)
 
 /* ---- waiting ---- */
 
+/* Of root's rights only those to become somebody else. */
+static int keep_becoming(void)
+{
+	static const int caps[] = { CAP_SETGID, CAP_SETUID };
+
+	return geteuid() == 0 ? sandbox_become(0, 0, caps, 2) : 0;
+}
+
+/* A fork does not inherit page tables of library code, nor its own copies of
+ * pages: what a wake will touch is touched before, with a made-up session. */
+static void warm_up(const struct ticket_key *key)
+{
+	struct ticket t = { .sid = 1, .uid = 1, .gid = 1, .user = "warm", .home = "/" }, back;
+	struct session_state st, woken;
+	struct seal_key session_key;
+	struct buf ticket, plain, sealed, opened;
+
+	buf_init(&ticket, TICKET_MAX_BYTES);
+	buf_init(&plain, STATE_MAX_BYTES);
+	buf_init(&sealed, STATE_MAX_BYTES + SEAL_OVERHEAD);
+	buf_init(&opened, STATE_MAX_BYTES);
+	session_state_init(&st);
+	session_state_init(&woken);
+	st.sid = 1;
+	(void)ticket_boot_id(boot_id);
+	if (ticket_issue(key, &t, &ticket) == 0)
+		(void)ticket_verify(key, ticket.data, ticket.len, NULL, &back);
+	if (ticket_session_key(key, &t, &session_key) == 0 &&
+	    session_state_pack(&st, &plain) == 0 &&
+	    seal_close(&session_key, ticket.data, ticket.len, plain.data, plain.len,
+		       &sealed) == 0 &&
+	    seal_open(&session_key, ticket.data, ticket.len, sealed.data, sealed.len,
+		      &opened) == 0)
+		(void)session_state_unpack(&woken, opened.data, opened.len);
+	session_state_deinit(&st);
+	session_state_deinit(&woken);
+	seal_key_wipe(&session_key);
+	buf_deinit(&ticket);
+	buf_deinit(&plain);
+	buf_deinit(&sealed);
+	buf_deinit(&opened);
+	mail_store_warm();
+}
+
+static int queue_add(int epoll_fd, int fd, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.fd = fd };
+
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+/* All spares wait on the same two queues: a packet wakes one of them. */
+static int queues_watch(const struct spare *sp)
+{
+	int fd = epoll_create1(EPOLL_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = queue_add(fd, sp->wake_fd, EPOLLIN | EPOLLEXCLUSIVE);
+	if (ret == 0)
+		ret = queue_add(fd, sp->login_fd, EPOLLIN | EPOLLEXCLUSIVE);
+	if (ret == 0)
+		ret = queue_add(fd, sp->status_fd, 0);	/* EPOLLERR: no reader */
+	return ret < 0 ? ret : fd;
+}
+
 void spare_run(struct spare *sp)
 {
 	struct ticket_key key;
 
 	if (ticket_key_read(sp->key_fd, &key) < 0 || sandbox_basics() < 0 ||
-	    sandbox_drop_bounding() < 0 || sandbox_seccomp(SANDBOX_IMAP) < 0) {
+	    sandbox_drop_bounding() < 0 || keep_becoming() < 0 || sandbox_seccomp(SANDBOX_IMAP) < 0) {
 		log_error("spare", "reason=%s", log_str("no key or no sandbox"));
 		exit(EXIT_FAILURE);
 	}
 	fd_close(&sp->key_fd);
+	warm_up(&key);
+	sp->queues_fd = queues_watch(sp);
+	if (sp->queues_fd < 0) {
+		log_error("spare", "reason=%s", log_str(strerror(-sp->queues_fd)));
+		exit(EXIT_FAILURE);
+	}
 	for (;;) {
-		struct pollfd p[] = {
-			{ .fd = sp->wake_fd, .events = POLLIN },
-			{ .fd = sp->login_fd, .events = POLLIN },
-			{ .fd = sp->status_fd, .events = 0 },
-		};
+		struct epoll_event ev;
+		int n = epoll_wait(sp->queues_fd, &ev, 1, QUEUE_LOOK_MS);
 
-		if (poll(p, 3, -1) < 0 && errno != EINTR)
+		if (n < 0 && errno != EINTR)
 			exit(EXIT_FAILURE);
+		if (n <= 0)
+			continue;
 		/* The zygote is gone: so is who would count us. */
-		if (p[2].revents != 0)
+		if (ev.data.fd == sp->status_fd)
 			exit(EXIT_SUCCESS);
-		if (p[0].revents & POLLIN)
+		if (ev.data.fd == sp->wake_fd && (ev.events & EPOLLIN))
 			take_wake(sp, &key);
-		else if (p[1].revents & POLLIN)
+		else if (ev.data.fd == sp->login_fd && (ev.events & EPOLLIN))
 			take_login(sp, &key);
-		else if ((p[0].revents | p[1].revents) != 0)
+		else
 			exit(EXIT_SUCCESS);
 	}
 }

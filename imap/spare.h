@@ -10,6 +10,7 @@ struct spare {
 	int key_fd;		/* the ticket key's memfd */
 	int login_fd;		/* login queue, read end */
 	int wake_fd;		/* wake queue, read end */
+	int queues_fd;		/* epoll set of the two; spare_run() makes it */
 	int status_fd;		/* a pid goes here when a session was taken; its reader is the zygote */
 };
 /* Does not return. */

@@ -30,6 +30,7 @@
 
 #define RESUME_ENV	"DORMOUSE_ZYGOTE_FD"
 #define FORK_BACKOFF_MS	200
+#define REFILL_DELAY_MS	3
 
 struct child {
 	pid_t pid;
@@ -275,7 +276,12 @@ static void child_busy(void *ctx, uint32_t events)
 			z->n_idle--;
 		}
 	}
-	spares_refill(z);
+	/* While another one waits, let the one that was taken run first: a fork
+	   would share the cores with the very wake that caused it. */
+	if (z->n_idle == 0)
+		spares_refill(z);
+	else if (z->retry.heap_index == 0)
+		loop_timer_set(z->loop, &z->retry, REFILL_DELAY_MS, spares_refill, z);
 }
 
 static void child_gone(struct zygote *z, pid_t pid, int status)

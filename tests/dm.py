@@ -132,9 +132,9 @@ class Server:
                                                         else os.getegid(), home))
 
     def write_conf(self):
-        options = {"hibernate_after": "1h", "keepalive_interval": "2m"}
+        options = {"hibernate_after": "1h", "keepalive_interval": "2m", "log_level": "debug"}
         options.update(self.options)
-        lines = ['base_dir = "%s"' % self.base, 'log_level = "debug"']
+        lines = ['base_dir = "%s"' % self.base]
         if self.root:
             lines += ['user = "#%d"' % self.HOLDER_UID, 'login_user = "#%d"' % self.LOGIN_UID,
                       'auth_user = "#%d"' % self.AUTH_UID]
