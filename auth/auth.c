@@ -74,6 +74,9 @@ static bool on_user(struct channel *ch, struct ipc_in *in)
 		return false;
 	users_refresh(ch->auth->parts.users);
 	bool found = users_find(ch->auth->parts.users, name, true, &f);
+	/* No answer is no reason to end anybody's session. */
+	if (!found && !users_definite(ch->auth->parts.users))
+		return true;
 	struct ipc_out *out = ipc_out_create(IPC_USER_IS);
 	if (out) {
 		ipc_out_u64(out, id);
@@ -82,7 +85,6 @@ static bool on_user(struct channel *ch, struct ipc_in *in)
 		ipc_out_u64(out, found ? f.gid : 0);
 		ipc_out_str(out, found ? f.home : "");
 	}
-	/* Who asks waits without a time-out: a lost answer ends the channel. */
 	return ipc_peer_send(ch->peer, &out) == 0;
 }
 

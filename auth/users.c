@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "auth/passwd-file.h"
@@ -349,6 +350,16 @@ static void dummy_hash(const struct users *u, const char *name, struct user_foun
 	const struct passwd_user *user = passwd_table_at(u->table, h % n);
 	f->scheme = user->scheme;
 	f->hash = user->hash;
+}
+
+#define SETTLED_S	2
+
+bool users_definite(const struct users *u)
+{
+	if (!*u->settings->passwd_file)
+		return true;
+	return u->table && !u->failed &&
+	       time(NULL) - u->seen.st_mtim.tv_sec >= SETTLED_S;
 }
 
 bool users_find(const struct users *u, const char *name, bool static_users,

@@ -27,6 +27,9 @@ struct users *users_create(const struct settings *settings);
 void users_destroy(struct users **users);
 /* Reads the passwd-file again if it is not the one that was read. */
 void users_refresh(struct users *users);
+/* May "no such user" be believed? Not while the passwd-file cannot be read, nor
+ * right after it was changed: an editor may be writing it. */
+bool users_definite(const struct users *users);
 /* static_users: those of static_password count too. False: no such user;
  * source and a hash of the usual cost are set even then, so that refusing an
  * unknown user can take as long as refusing a wrong password. */

@@ -180,21 +180,22 @@ void conns_deinit(struct holder *h)
 
 /* ---- sending ---- */
 
-void conn_send(struct conn *c, struct ipc_out **out)
+bool conn_send(struct conn *c, struct ipc_out **out)
 {
 	int ret;
 
 	if (c->fd < 0) {
 		ipc_out_destroy(out);
-		return;
+		return false;
 	}
 	ret = ipc_send_free(c->fd, out);
 	/* EPIPE: what it sent before its end is still to be read. */
 	if (ret < 0 && ret != -EPIPE)
 		conn_close(c, ret == -EAGAIN ? "does not read" : strerror(-ret));
+	return ret == 0;
 }
 
-void conn_answer(struct conn *c, uint32_t type, uint64_t written, uint64_t consumed,
+bool conn_answer(struct conn *c, uint32_t type, uint64_t written, uint64_t consumed,
 		 const char *reason)
 {
 	struct ipc_out *out = ipc_out_create(type);
@@ -207,7 +208,7 @@ void conn_answer(struct conn *c, uint32_t type, uint64_t written, uint64_t consu
 		if (reason)
 			ipc_out_str(out, reason);
 	}
-	conn_send(c, &out);
+	return conn_send(c, &out);
 }
 
 /* CHANGED and DO. False: it must wait. */
@@ -245,6 +246,27 @@ void conn_do(struct conn *c, unsigned verb)
 {
 	c->do_waits = (uint8_t)verb;
 	send_flags(c);
+}
+
+void conns_user_is(struct holder *h, const struct user_answer *a)
+{
+	for (uint32_t i = 0; i < h->conns.used; i++) {
+		struct conn *c = h->conns.list[i];
+		struct ipc_out *out;
+
+		if (!c || c->state != CONN_AWAKE || c->sid != a->sid || !c->ours)
+			continue;
+		out = ipc_out_create(IPC_USER_IS);
+		if (out) {
+			ipc_out_u64(out, a->sid);
+			ipc_out_bool(out, a->found);
+			ipc_out_u64(out, a->uid);
+			ipc_out_u64(out, a->gid);
+			ipc_out_str(out, a->home);
+		}
+		conn_send(c, &out);
+		return;
+	}
 }
 
 /* ---- who and what ---- */

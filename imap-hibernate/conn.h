@@ -68,10 +68,11 @@ struct conn *conn_get(struct holder *h, uint32_t number);
 struct conn *conn_create(struct holder *h, int fd, uid_t uid, enum conn_state state);
 /* Ends it. why: NULL for the peer's own end. */
 void conn_close(struct conn *c, const char *why);
-/* Sends and destroys the message. A peer that does not read loses its connection. */
-void conn_send(struct conn *c, struct ipc_out **out);
+/* Sends and destroys the message; false: it did not go out. A peer that does
+ * not read loses its connection. */
+bool conn_send(struct conn *c, struct ipc_out **out);
 /* KEPT, REFUSED, HAVE_NOT: all name session and counts. */
-void conn_answer(struct conn *c, uint32_t type, uint64_t written, uint64_t consumed,
+bool conn_answer(struct conn *c, uint32_t type, uint64_t written, uint64_t consumed,
 		 const char *reason);
 /* CHANGED with a new generation; waits while the socket is full. */
 void conn_changed(struct conn *c, bool gone);
@@ -82,6 +83,14 @@ void conn_do(struct conn *c, unsigned verb);
 uint32_t conns_of_user_max(const struct holder *h);
 /* The session of its sleeper is its own now: label and all (step 12). */
 void conn_wakes(struct conn *c, const struct table_entry *e);
+/* What auth says of the user of an awake session. */
+struct user_answer {
+	uint64_t sid;
+	bool found;
+	uint64_t uid, gid;
+	const char *home;
+};
+void conns_user_is(struct holder *h, const struct user_answer *a);
 void conn_set_state(struct conn *c, enum conn_state to);
 /* Whoever connects. */
 void conns_accept(void *ctx, uint32_t events);

@@ -171,6 +171,36 @@ void holder_session_event(struct holder *h, unsigned event, uint64_t sid, const 
 	loop_set_events(h->loop, &h->auth_io, EPOLLIN | EPOLLOUT);
 }
 
+void holder_ask_user(struct holder *h, uint64_t sid, const char *user)
+{
+	struct ipc_out *out;
+
+	if (h->auth_fd < 0 || !(out = ipc_out_create(IPC_USER)))
+		return;
+	ipc_out_u64(out, sid);
+	ipc_out_str(out, user);
+	/* Lost where the queue is full: the next wake asks again. */
+	(void)ipc_send_free(h->auth_fd, &out);
+}
+
+/* Of auth only one message is awaited. */
+static bool auth_message(struct holder *h, struct ipc_in *in)
+{
+	struct user_answer a;
+
+	if (ipc_in_type(in) != IPC_USER_IS)
+		return false;
+	a.sid = ipc_in_u64(in);
+	a.found = ipc_in_bool(in);
+	a.uid = ipc_in_u64(in);
+	a.gid = ipc_in_u64(in);
+	a.home = ipc_in_str(in);
+	if (!ipc_in_done(in))
+		return false;
+	conns_user_is(h, &a);
+	return true;
+}
+
 static void auth_ready(void *ctx, uint32_t events)
 {
 	struct holder *h = ctx;
@@ -182,12 +212,16 @@ static void auth_ready(void *ctx, uint32_t events)
 		auth_push(h);
 		return;
 	}
-	/* It has nothing to say here. */
 	ret = ipc_recv(h->auth_fd, &in);
 	if (ret == -EAGAIN)
 		return;
-	if (ret == 0)
+	if (ret == 0) {
+		bool good = auth_message(h, in);
+
 		ipc_in_destroy(&in);
+		if (good)
+			return;
+	}
 	auth_lost(h);
 }
 

@@ -256,6 +256,7 @@ static void sleeper_moved(struct holder *h, uint32_t slot)
 		log_info("taken", "id=%016llx user=%s", id_of(h, slot), log_str(e.user));
 		h->woken++;
 		holder_session_event(h, SESSION_AWAKE, e.sid, e.user, e.uid);
+		holder_ask_user(h, e.sid, e.user);
 		control_event(h, e.sid, CONTROL_TAKEN, NULL);
 	} else {
 		log_info("ended", "id=%016llx user=%s", id_of(h, slot), log_str(e.user));
@@ -1038,8 +1039,15 @@ void sleeper_not_stored(struct holder *h, uint32_t slot, const char *reason)
 	table_read(h->table, slot, &e);
 	set_conn(h, slot, NONE);
 	fence_unlock(sl->fd);
+	/* Refused it is only where somebody can hear it: the imap may be dead
+	   and its end of file not read yet (doc/handover.pml, refuse_dead). */
+	if (!conn_answer(c, IPC_REFUSED, e.written, e.consumed, reason)) {
+		sl->flags |= SL_KEPT;
+		set_phase(h, slot, SLEEPER_LOCKING, "nobody to refuse it to");
+		sleeper_try(h, slot);
+		return;
+	}
 	h->refused++;
-	conn_answer(c, IPC_REFUSED, e.written, e.consumed, reason);
 	sleeper_void(h, slot, "not stored");
 }
 

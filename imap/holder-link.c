@@ -260,6 +260,27 @@ static void obey(struct holder_link *l, uint32_t verb)
 
 static void watched(struct holder_link *l, struct ipc_in *in);
 
+/* Asked at each waking (design section 4): the rights of login time are not for
+ * ever. Only a definite answer comes. */
+static bool user_is(struct holder_link *l, struct ipc_in *in)
+{
+	struct session *s = l->session;
+	const struct ticket *t = &s->ticket;
+	uint64_t sid = ipc_in_u64(in);
+	bool found = ipc_in_bool(in);
+	uint64_t uid = ipc_in_u64(in), gid = ipc_in_u64(in);
+	const char *home = ipc_in_str(in);
+
+	if (!ipc_in_done(in))
+		return false;
+	if (sid != t->sid || (found && uid == t->uid && gid == t->gid &&
+			      strcmp(home, t->home) == 0))
+		return true;
+	session_bye(s, NULL, found ? "Your account was changed; log in again." :
+		    "Your account is gone.", found ? "account changed" : "account gone");
+	return true;
+}
+
 static void link_message(struct holder_link *l, struct ipc_in *in)
 {
 	uint64_t generation;
@@ -272,6 +293,10 @@ static void link_message(struct holder_link *l, struct ipc_in *in)
 		l->generation = generation;
 		l->session->changed = true;
 		return;
+	case IPC_USER_IS:
+		if (user_is(l, in))
+			return;
+		break;
 	case IPC_DO: {
 		uint32_t verb = ipc_in_u32(in);
 
