@@ -23,6 +23,7 @@
 
 #include "imap-hibernate/handback.h"
 #include "imap-hibernate/holder.h"
+#include "imap-hibernate/sleeper-private.h"
 #include "imap-hibernate/sleeper-verdict.h"
 #include "lib/clock.h"
 #include "lib/fault.h"
@@ -31,8 +32,6 @@
 #include "lib/log.h"
 
 #define EVENTS_A_TURN		64
-/* A crowd behind one address must not hold up wakes. */
-#define KEEPALIVES_A_TURN	500
 /* A spare that took a WAKE and neither locks nor ends: another one after this
  * many looks, WAKE_RETRY_MS apart. Mostly it still waits in the queue. */
 #define WAKING_LOOKS_MAX	2
@@ -245,7 +244,7 @@ static void sleeper_void(struct holder *h, uint32_t slot, const char *why)
 
 /* Step 12 and 13: the fence moved. Whoever moved it serves the session, or
  * ended it; the record is history. */
-static void sleeper_moved(struct holder *h, uint32_t slot)
+void sleeper_moved(struct holder *h, uint32_t slot)
 {
 	struct conn *c = conn_get(h, h->sleepers[slot].conn);
 	struct table_entry e;
@@ -284,8 +283,7 @@ static void sleeper_end(struct holder *h, uint32_t slot, const char *reason)
 
 /* ---- lock and fence ---- */
 
-/* enum fence_verdict or -errno. */
-static int look_at_fence(struct holder *h, uint32_t slot, uint64_t *done_r)
+int sleeper_fence(struct holder *h, uint32_t slot, uint64_t *done_r)
 {
 	struct fence_counts counts;
 	uint32_t keepalive_bytes;
@@ -327,14 +325,14 @@ static void sleeper_locked(struct holder *h, uint32_t slot)
 static void sleeper_try(struct holder *h, uint32_t slot)
 {
 	struct sleeper *sl = &h->sleepers[slot];
-	int look = look_at_fence(h, slot, NULL), ret = 0;
+	int look = sleeper_fence(h, slot, NULL), ret = 0;
 
 	assert(!sleeper_has_lock(sl) && sl->phase != SLEEPER_FREE);
 	if (look == FENCE_GOOD) {
 		fault("hold-lock");
 		ret = fence_lock(sl->fd);
 		if (ret == 0)
-			look = look_at_fence(h, slot, NULL);
+			look = sleeper_fence(h, slot, NULL);
 	}
 	if (look == FENCE_MOVED) {
 		sleeper_moved(h, slot);
@@ -356,7 +354,7 @@ void sleeper_look(struct holder *h, uint32_t slot)
 {
 	if (!sleeper_has_lock(&h->sleepers[slot]))
 		sleeper_try(h, slot);
-	else if (look_at_fence(h, slot, NULL) == FENCE_MOVED)
+	else if (sleeper_fence(h, slot, NULL) == FENCE_MOVED)
 		sleeper_moved(h, slot);
 }
 
@@ -372,84 +370,6 @@ void sleeper_relock(struct holder *h, uint32_t slot)
 
 /* ---- asleep ---- */
 
-static uint32_t ticks(const struct holder *h, uint64_t ms)
-{
-	uint64_t n = ms / h->tick_ms;
-
-	return n < 1 ? 1 : n > NONE / 4 ? NONE / 4 : (uint32_t)n;
-}
-
-static uint32_t tick_now(const struct holder *h)
-{
-	return (uint32_t)((clock_ms() - h->epoch_ms) / h->tick_ms);
-}
-
-/* The address without its port: all connections of a phone are one. */
-static uint32_t address_phase(const char *remote)
-{
-	size_t len = strlen(remote);
-	const char *colon = strrchr(remote, ':');
-	uint64_t hash = 0;
-
-	if (colon && (remote[0] == '[' || strchr(remote, ':') == colon))
-		len = (size_t)(colon - remote);
-	for (size_t i = 0; i < len; i++)
-		hash = chain_mix(hash ^ (uint8_t)remote[i]);
-	return (uint32_t)(hash >> 32);
-}
-
-/* Three to five quarters of the interval: not all at once. */
-static uint32_t poll_tick(const struct holder *h, uint32_t slot)
-{
-	uint64_t all = h->settings.poll_interval_ms;
-	uint64_t jitter = chain_mix(table_cookie(h->table, slot)) % (all / 2 + 1);
-
-	return h->sleepers[slot].since + ticks(h, all - all / 4 + jitter);
-}
-
-static bool wants_keepalives(const struct holder *h, const struct table_entry *e)
-{
-	return (e->flags & SLEEP_IDLE) && e->n_keepalives > 0 &&
-	       h->settings.keepalive_interval_ms > 0;
-}
-
-static void wheel_fire(void *ctx);
-
-static void wheel_arm(struct holder *h)
-{
-	uint32_t next = wheel_next(&h->wheel);
-	uint64_t due, now = clock_ms();
-
-	if (next == NONE)
-		return;
-	due = h->epoch_ms + (uint64_t)next * h->tick_ms;
-	if (h->wheel_timer.heap_index != 0 && h->wheel_timer.due_ms <= due)
-		return;
-	loop_timer_set(h->loop, &h->wheel_timer, due > now ? due - now : 0, wheel_fire, h);
-}
-
-static void schedule(struct holder *h, uint32_t slot)
-{
-	uint32_t interval = ticks(h, h->settings.keepalive_interval_ms);
-	uint32_t due = NONE, poll;
-	struct table_entry e;
-
-	table_read(h->table, slot, &e);
-	/* Not sooner than half an interval from now, then every interval. */
-	if (wants_keepalives(h, &e))
-		due = wheel_align(tick_now(h) + interval / 2 + 1, interval,
-				  address_phase(e.remote));
-	if ((e.flags & SLEEP_POLL) && h->settings.poll_interval_ms > 0) {
-		poll = poll_tick(h, slot);
-		if (poll < due)
-			due = poll;
-	}
-	if (due == NONE)
-		return;
-	wheel_set(&h->wheel, slot, due);
-	wheel_arm(h);
-}
-
 static void fall_asleep(struct holder *h, uint32_t slot)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP, .data.u32 = slot };
@@ -463,7 +383,7 @@ static void fall_asleep(struct holder *h, uint32_t slot)
 		return;
 	}
 	set_phase(h, slot, SLEEPER_ASLEEP, "kept");
-	schedule(h, slot);
+	sleeper_schedule(h, slot);
 }
 
 /* How long after a wake that failed for the n-th time. */
@@ -530,70 +450,6 @@ static void sleeper_settle(struct holder *h, uint32_t slot)
 		queue_wake(h, slot, WAKE_CHANGE);
 	else
 		fall_asleep(h, slot);
-}
-
-/* Step 7: the next prepared bytes, only under the lock; which ones follows
- * from the kernel's count. None is ever skipped: a full socket waits a turn. */
-static void sleeper_keepalive(struct holder *h, uint32_t slot)
-{
-	struct sleeper *sl = &h->sleepers[slot];
-	struct keepalive_turn turn;
-	struct table_entry e;
-	struct iovec iov;
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	uint64_t done = 0;
-	int look;
-
-	sleeper_relock(h, slot);
-	if (sl->phase != SLEEPER_ASLEEP)
-		return;
-	look = look_at_fence(h, slot, &done);
-	if (look == FENCE_MOVED) {
-		sleeper_moved(h, slot);
-		return;
-	}
-	if (look < 0)
-		return;
-	table_read(h->table, slot, &e);
-	turn = keepalive_next(e.keepalive_len, e.n_keepalives, done);
-	if (turn.len == 0) {
-		sleeper_wake(h, slot, WAKE_KEEPALIVES);
-		return;
-	}
-	iov.iov_base = (uint8_t *)(uintptr_t)e.keepalives + turn.offset;
-	iov.iov_len = turn.len;
-	if (fault("hold-keepalive-short") && turn.len > 1)
-		iov.iov_len = turn.len / 2;
-	if (sendmsg(sl->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-		h->keepalives++;
-	fault("hold-keepalive");
-}
-
-static void wheel_turn(struct holder *h, uint32_t slot)
-{
-	struct table_entry e;
-
-	if (h->sleepers[slot].phase != SLEEPER_ASLEEP)
-		return;
-	table_read(h->table, slot, &e);
-	if ((e.flags & SLEEP_POLL) && h->settings.poll_interval_ms > 0 &&
-	    poll_tick(h, slot) <= tick_now(h))
-		sleeper_wake(h, slot, WAKE_POLL);
-	else if (wants_keepalives(h, &e))
-		sleeper_keepalive(h, slot);
-	if (h->sleepers[slot].phase == SLEEPER_ASLEEP)
-		schedule(h, slot);
-}
-
-static void wheel_fire(void *ctx)
-{
-	struct holder *h = ctx;
-	uint32_t now = tick_now(h), slot;
-	unsigned n = 0;
-
-	while (n++ < KEEPALIVES_A_TURN && (slot = wheel_take(&h->wheel, now)) != NONE)
-		wheel_turn(h, slot);
-	wheel_arm(h);
 }
 
 /* ---- events ---- */
@@ -705,7 +561,7 @@ void sleeper_wake_failed(struct holder *h, uint32_t slot, const char *reason, bo
 	if (sl->phase != SLEEPER_WAKING)
 		return;
 	/* First of all: did it serve the session, and end? (step 15) */
-	if (look_at_fence(h, slot, NULL) == FENCE_MOVED) {
+	if (sleeper_fence(h, slot, NULL) == FENCE_MOVED) {
 		sleeper_moved(h, slot);
 		return;
 	}
@@ -740,7 +596,7 @@ static void waking_look(struct holder *h, uint32_t slot)
 {
 	struct sleeper *sl = &h->sleepers[slot];
 
-	if (look_at_fence(h, slot, NULL) == FENCE_MOVED) {
+	if (sleeper_fence(h, slot, NULL) == FENCE_MOVED) {
 		sleeper_moved(h, slot);
 		return;
 	}
@@ -844,7 +700,7 @@ static void sleeper_appear(struct holder *h, uint32_t slot, int fd)
 	struct sleeper *sl = &h->sleepers[slot];
 
 	*sl = (struct sleeper){ .fd = fd, .conn = NONE, .next = NONE, .prev = NONE,
-				.since = tick_now(h) };
+				.since = sleeper_tick_now(h) };
 	watch_sub_init(&sl->sub);
 	chain_insert(&h->by_cookie, slot);
 	h->n_held++;
@@ -882,7 +738,7 @@ static int sleeper_replace(struct holder *h, uint32_t slot, int surplus,
 	sl->flags &= (uint8_t)~(SL_REFUSED | SL_GIVE_UP | SL_FOREIGN);
 	if (is_foreign(h, conn))
 		sl->flags |= SL_FOREIGN;
-	sl->since = tick_now(h);
+	sl->since = sleeper_tick_now(h);
 	watch_unsubscribe(&h->watches, slot);
 	if (conn_get(h, conn))
 		watch_copy(&h->watches, CONN_BIT | conn, slot);
@@ -1053,21 +909,11 @@ void sleeper_not_stored(struct holder *h, uint32_t slot, const char *reason)
 
 /* ---- all of them ---- */
 
-#define TICK_MIN_MS	5u
-#define TICK_MAX_MS	1000u
-
 int sleepers_init(struct holder *h)
 {
-	uint64_t shortest = h->settings.keepalive_interval_ms;
 	int ret;
 
-	if (shortest == 0 || (h->settings.poll_interval_ms > 0 &&
-			      h->settings.poll_interval_ms < shortest))
-		shortest = h->settings.poll_interval_ms;
-	shortest /= 512;
-	h->tick_ms = shortest < TICK_MIN_MS ? TICK_MIN_MS :
-		     shortest > TICK_MAX_MS ? TICK_MAX_MS : (uint32_t)shortest;
-	h->epoch_ms = clock_ms();
+	sleeper_ticks_init(h);
 	sleeper_list_init(&h->retrying);
 	sleeper_list_init(&h->queued);
 	h->sleepers_epoll = epoll_create1(EPOLL_CLOEXEC);
