@@ -13,6 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = {
     "talks": ({"fast", "sanitized"}, ["talk.py"]),
     "ordinary-user": ({"fast"}, ["ordinary_user.py"]),
+    "attack": ({"fast", "sanitized"}, ["attack.py"]),
     "edge": ({"fast"}, ["edge.py", "-n", "2000"]),
     "edge-short": ({"sanitized"}, ["edge.py", "-n", "300", "-c", "6"]),
     "kills": ({"fast"}, ["kills.py", "-n", "2000"]),
