@@ -17,6 +17,8 @@ TESTS = {
     "edge": ({"fast"}, ["edge.py", "-n", "2000"]),
     "edge-short": ({"sanitized"}, ["edge.py", "-n", "300", "-c", "6"]),
     "kills": ({"fast"}, ["kills.py", "-n", "2000"]),
+    "weather": ({"fast"}, ["weather.py"]),
+    "faults": ({"sanitized"}, ["faults.py"]),
     "kills-short": ({"sanitized"}, ["kills.py", "-n", "150", "-c", "6", "--others", "6"]),
 }
 
