@@ -197,6 +197,8 @@ static void keeper_lost(struct holder *h, const char *why)
 	k->sent_count = k->drops_count = k->drops_first = 0;
 	for (uint32_t slot = 0; slot < table_slots(h->table); slot++)
 		h->sleepers[slot].flags &= (uint8_t)~(SL_KEPT | SL_DUP_SENT);
+	/* Who was about to sleep stays awake meanwhile. */
+	sleepers_no_keeper(h);
 }
 
 /* The answer to the oldest DUP of that session; its sleeper, or NONE. */

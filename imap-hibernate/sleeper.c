@@ -132,13 +132,13 @@ static struct sleeper_list *list_of(struct holder *h, enum sleeper_phase phase)
 {
 	switch (phase) {
 	case SLEEPER_LOCKING:
+	case SLEEPER_STORING:
 	case SLEEPER_RESTING:
 	case SLEEPER_WAKING:
 		return &h->retrying;
 	case SLEEPER_QUEUED:
 		return &h->queued;
 	case SLEEPER_FREE:
-	case SLEEPER_STORING:
 	case SLEEPER_ASLEEP:
 		break;
 	}
@@ -315,6 +315,7 @@ static void sleeper_locked(struct holder *h, uint32_t slot)
 		return;
 	}
 	set_phase(h, slot, SLEEPER_STORING, "locked");
+	look_again(h, slot, KEPT_TIMEOUT_MS);
 	if (sl->flags & SL_KEPT)
 		sleeper_settle(h, slot);
 	else
@@ -608,6 +609,33 @@ static void waking_look(struct holder *h, uint32_t slot)
 		sleeper_try(h, slot);
 }
 
+/* The session goes back to its imap, which has descriptor and state still: it
+ * was never told KEPT. Unlocked first, so that it can. False: there is nobody
+ * who waits for an answer and can hear it (step 16; doc/handover.pml,
+ * refuse_dead), and the session stays here. */
+static bool sleeper_refuse(struct holder *h, uint32_t slot, const char *reason)
+{
+	struct sleeper *sl = &h->sleepers[slot];
+	struct conn *c = conn_get(h, sl->conn);
+	struct table_entry e;
+
+	if (!c || !(sl->flags & SL_TELL))
+		return false;
+	table_read(h->table, slot, &e);
+	fence_unlock(sl->fd);
+	if (!conn_answer(c, IPC_REFUSED, e.written, e.consumed, reason)) {
+		if (fence_lock(sl->fd) < 0) {
+			set_phase(h, slot, SLEEPER_LOCKING, "somebody was faster");
+			look_soon(h, slot);
+		}
+		return false;
+	}
+	set_conn(h, slot, NONE);
+	h->refused++;
+	sleeper_void(h, slot, "refused");
+	return true;
+}
+
 static void retry_due(struct holder *h, uint32_t slot)
 {
 	struct sleeper *sl = &h->sleepers[slot];
@@ -625,8 +653,13 @@ static void retry_due(struct holder *h, uint32_t slot)
 		else
 			sleeper_settle(h, slot);
 		break;
-	case SLEEPER_FREE:
 	case SLEEPER_STORING:
+		/* A keeper that hangs: while we wait for it nobody serves the
+		   client. */
+		if (!sleeper_refuse(h, slot, "keeper does not answer"))
+			look_again(h, slot, KEPT_TIMEOUT_MS);
+		break;
+	case SLEEPER_FREE:
 	case SLEEPER_ASLEEP:
 	case SLEEPER_QUEUED:
 		break;
@@ -873,38 +906,26 @@ void sleeper_stored(struct holder *h, uint32_t slot)
 		tell_kept(h, slot);
 }
 
-/* The session goes back to its imap, which has descriptor and state still: it
- * was never told KEPT. Unlocked first, so that it can. Where nobody waits for
- * an answer any more (step 16), there is nobody to give it to: keep it. */
 void sleeper_not_stored(struct holder *h, uint32_t slot, const char *reason)
 {
 	struct sleeper *sl = &h->sleepers[slot];
-	struct conn *c = conn_get(h, sl->conn);
-	struct table_entry e;
 
 	sl->flags &= (uint8_t)~SL_DUP_SENT;
 	log_warn("not-stored", "id=%016llx reason=%s", id_of(h, slot), log_str(reason));
-	if (sl->phase != SLEEPER_STORING)
+	if (sl->phase != SLEEPER_STORING || sleeper_refuse(h, slot, reason))
 		return;
-	if (!c || !(sl->flags & SL_TELL)) {
-		/* The next keeper will be asked again. */
-		sl->flags |= SL_KEPT;
-		sleeper_settle(h, slot);
-		return;
+	/* There is nobody to give it to: the next keeper will be asked. */
+	sl->flags |= SL_KEPT;
+	set_phase(h, slot, SLEEPER_LOCKING, "nobody to refuse it to");
+	sleeper_try(h, slot);
+}
+
+void sleepers_no_keeper(struct holder *h)
+{
+	for (uint32_t slot = 0; slot < table_slots(h->table); slot++) {
+		if (h->sleepers[slot].phase == SLEEPER_STORING)
+			(void)sleeper_refuse(h, slot, "no keeper");
 	}
-	table_read(h->table, slot, &e);
-	set_conn(h, slot, NONE);
-	fence_unlock(sl->fd);
-	/* Refused it is only where somebody can hear it: the imap may be dead
-	   and its end of file not read yet (doc/handover.pml, refuse_dead). */
-	if (!conn_answer(c, IPC_REFUSED, e.written, e.consumed, reason)) {
-		sl->flags |= SL_KEPT;
-		set_phase(h, slot, SLEEPER_LOCKING, "nobody to refuse it to");
-		sleeper_try(h, slot);
-		return;
-	}
-	h->refused++;
-	sleeper_void(h, slot, "not stored");
 }
 
 /* ---- all of them ---- */

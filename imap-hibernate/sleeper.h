@@ -65,6 +65,8 @@ uint32_t sleeper_find_sid(struct holder *h, uint64_t sid, uint32_t from);
 /* The keeper has it (step 5), or will not take it. */
 void sleeper_stored(struct holder *h, uint32_t slot);
 void sleeper_not_stored(struct holder *h, uint32_t slot, const char *reason);
+/* The keeper is gone: those that wait for it go back to their imap. */
+void sleepers_no_keeper(struct holder *h);
 
 /* There is a reason to wake it (step 8); nothing happens where it is waking
  * already. */
