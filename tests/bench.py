@@ -109,6 +109,7 @@ class Load:
 class Dormouse(dm.Server):
     """The defaults, but for how soon a session sleeps."""
     name = "Dormouse"
+    ENOUGH = 1.0        # of the clients must sleep
 
     def __init__(self, clients, after, **options):
         super().__init__("bench", users=["b%d" % i for i in range(clients)],
@@ -156,6 +157,7 @@ class Dovecot:
     """A private instance, tuned for many clients as its manual says."""
     name = "Dovecot"
     SPARES = 2
+    ENOUGH = 0.98       # one that failed to sleep once stays awake for good
 
     def __init__(self, clients, after):
         self.dir = tempfile.mkdtemp(prefix="dovecot-bench-")
@@ -300,7 +302,7 @@ service stats {{
         return len(self.named("imap")) > self.SPARES
 
     def asleep(self):
-        return self.clients if len(self.named("imap")) <= self.SPARES else 0
+        return self.clients - max(0, len(self.named("imap")) - self.SPARES)
 
     def holder_pid(self):
         return self.named("imap-hibernate")[0]
@@ -309,9 +311,15 @@ service stats {{
 # ---- measuring one of them ----
 
 def until_asleep(server, clients):
-    end = time.monotonic() + 120
-    while server.asleep() < clients:
-        if time.monotonic() > end:
+    began = time.monotonic()
+    while True:
+        asleep, waited = server.asleep(), time.monotonic() - began
+        if asleep >= clients:
+            break
+        if asleep >= clients * server.ENOUGH and waited > 20:
+            log("%s: %d of %d clients do not sleep" % (server.name, clients - asleep, clients))
+            break
+        if waited > 120:
             raise dm.Failure("not all of %d clients of %s sleep:\n%s" % (
                 clients, server.name, server.tail(10)))
         time.sleep(0.1)
@@ -384,9 +392,8 @@ def storm(server, load, verb, clients, runs):
     return best
 
 
-def sleeping_figures(make, clients, runs):
-    """Of one server, as far as it gets; what failed is None."""
-    f = {}
+def sleeping_figures(make, clients, runs, f):
+    """Of one server, into the dict f; if something fails, as far as it got."""
     with make(clients, asleep=True) as server, server.load() as load:
         fill(server, load, clients, f)
         f["done"] = one_by_one(server, load, "done", clients, runs)
@@ -401,13 +408,14 @@ def sleeping_figures(make, clients, runs):
     with make(few, asleep=False) as server, server.load() as load:
         load.call("connect", first=0, count=few)
         f["awake"] = one_by_one(server, load, "exists", few, runs, asleep=False)
-    return f
 
 
 def kill_figures(server, load, clients, runs, figures):
     """kill -9 of the holder; a sleeper speaks at that moment."""
     times, alive = [], clients
     for i in range(runs):
+        # Long enough that it counts as a first death (master/backoff.h).
+        time.sleep(11)
         until_asleep(server, clients)
         times.append(load.call("kill_done", pid=server.holder_pid(), client=i)["ms"])
         alive = min(alive, load.call("alive", first=0, count=clients)["alive"])
@@ -459,6 +467,11 @@ def kib(size):
     return "%.2f KiB" % (size / 1024)
 
 
+def memory_met(f):
+    """Mapped files that others began to share meanwhile do not help."""
+    return max(f["each"], f["own"]) <= 1024
+
+
 def storm_text(r):
     return "%.0f a second; p50 %.0f ms; out of turn p99 %d places" % (
         r["rate"], percentile(r["ms"], 50), percentile(r["out_of_turn"], 99))
@@ -470,7 +483,7 @@ def rows_sleeping(ours, theirs, clients):
 
     runs = Runs.text
     yield Row("memory a sleeper, %d asleep (plain TCP)" % clients, "≤ 1 KiB (the bar for TLS)",
-              kib(ours["each"]), ours["each"] <= 1024, other("each", kib))
+              kib(ours["each"]), memory_met(ours), other("each", kib))
     yield Row("... of it in anonymous and shared memory, not in mapped files", "",
               kib(ours["own"]), None, other("own", kib))
     yield Row("the same after every one woke and slept again %d times" % ours["cycles"], "",
@@ -492,7 +505,7 @@ def rows_sleeping(ours, theirs, clients):
 def rows_many(many):
     n = many["clients"]
     yield Row("memory a sleeper, %d asleep (plain TCP)" % n, "≤ 1 KiB (the bar for TLS)",
-              kib(many["each"]), many["each"] <= 1024)
+              kib(many["each"]), memory_met(many))
     yield Row("... of it in anonymous and shared memory, not in mapped files", "",
               kib(many["own"]), None)
     table = int(many["holder"]["table_bytes"]) / n
@@ -584,18 +597,18 @@ def why_no_dovecot():
 
 
 def dovecot_figures(clients, runs):
+    f = {}
     try:
-        f = sleeping_figures(make_dovecot, clients, runs)
+        sleeping_figures(make_dovecot, clients, runs, f)
         with make_dovecot(100, asleep=True) as server, server.load() as load:
             load.call("connect", first=0, count=100)
             until_asleep(server, 100)
             os.kill(server.holder_pid(), signal.SIGKILL)
             time.sleep(2)
             f["clients"], f["alive"] = 100, load.call("alive", first=0, count=100)["alive"]
-        return f
     except dm.Failure as e:
-        say("Dovecot could not be measured: %s" % e)
-        return None
+        say("Dovecot could not be measured to the end: %s" % e)
+    return f
 
 
 def most_sleepers(wish):
@@ -620,7 +633,8 @@ def main():
 
     ours = theirs = many = None
     if a.only in (None, "dormouse"):
-        ours = sleeping_figures(make_dormouse, clients, runs)
+        ours = {}
+        sleeping_figures(make_dormouse, clients, runs, ours)
     if a.only in (None, "dovecot"):
         if why_no_dovecot():
             say("skipped: " + why_no_dovecot())
