@@ -287,13 +287,19 @@ static void do_session(char *args)
 	printf("sent\n");
 }
 
-static void do_user(char *name)
+static void user_ask(const char *name)
 {
 	struct ipc_out *out = ipc_out_create(IPC_USER);
 
 	ipc_out_u64(out, 77);
 	ipc_out_str(out, name);
 	must(ipc_send_free(holder, &out), "USER");
+}
+
+/* The first answer that comes; to user_ask() there may be none. */
+static void do_user(const char *name)
+{
+	user_ask(name);
 	struct ipc_in *in = wait_message(holder);
 	if (!in || ipc_in_type(in) != IPC_USER_IS)
 		die("no USER_IS");
@@ -424,6 +430,9 @@ static void obey(char *line)
 		printf("queue %s\n", args);
 	} else if (strcmp(line, "session") == 0) {
 		do_session(args);
+	} else if (strcmp(line, "ask-user") == 0) {
+		user_ask(args);
+		printf("asked\n");
 	} else if (strcmp(line, "user") == 0) {
 		do_user(args);
 	} else if (strcmp(line, "control") == 0) {

@@ -645,7 +645,7 @@ def users_can_be_looked_up(s):
     # The file has just changed (an hour ahead: so it stays, however slow we are):
     # nobody is said to be gone. That anna is answered proves the silence.
     os.utime(s.passwd, (time.time() + 3600,) * 2)
-    s.say("user dora")
+    s.say("ask-user dora", "asked")
     assert " found=1 " in s.say("user anna", "user ")
     os.utime(s.passwd, (time.time() - 60,) * 2)
     assert s.say("user dora", "user ") == "user id=77 found=0 uid=0 gid=0 home="
