@@ -17,6 +17,7 @@
 #include "imap-hibernate/notice.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/fence.h"
 #include "lib/ipc.h"
 #include "lib/log.h"
@@ -590,6 +591,7 @@ int holder_start(struct holder *h)
 
 void holder_destroy(struct holder *h)
 {
+	fault("hold-end");
 	if (h->loop) {
 		control_deinit(h);
 		h->stopping = false;

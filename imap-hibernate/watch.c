@@ -249,11 +249,19 @@ int watch_init(struct watch_set *ws, struct table *table, int reserved, int inhe
 
 void watch_deinit(struct watch_set *ws)
 {
+	bool was_draining, any = false;
+
 	if (ws->fd < 0)
 		return;
-	/* What it has read ahead it would serve to its next instance. */
+	/* What the library has read ahead it would serve to its next instance.
+	   But the kernel's queue is the next holder's too: what is read here
+	   is lost to it, so it must be told, before (doc/handover.md, 13). */
+	was_draining = table_draining(ws->table);
+	table_set_draining(ws->table, true);
 	while (inotifytools_next_events(0, 1))
-		;
+		any = true;
+	if (!any && !was_draining)
+		table_set_draining(ws->table, false);
 	inotifytools_cleanup();	/* closes the descriptor */
 	ws->fd = tame.fd = -1;
 	chain_deinit(&ws->by_wd);
@@ -276,6 +284,13 @@ static void watch_end(struct watch_set *ws, uint32_t i)
 }
 
 /* ---- subscribers ---- */
+
+bool watch_pending(const struct watch_set *ws)
+{
+	int unread = 0;
+
+	return ioctl(ws->fd, FIONREAD, &unread) < 0 || unread > 0;
+}
 
 bool watch_subscribed(const struct watch_sub *sub)
 {

@@ -340,6 +340,22 @@ def spare_frozen_with_the_lock_keeps_the_client_waiting_only(world):
 
 
 @scenario
+def mail_that_comes_while_the_holder_ends_in_order_is_told_by_the_next(world):
+    w = Watcher(world)
+    w.client.idle()
+    w.wait_asleep()
+    thaw = frozen_until(world, "hold-end")
+    world.kill("master")
+    world.wait_struck("hold-end")
+    world.disarm()
+    w.deliver()
+    thaw()
+    w.idle_told()
+    w.done()
+    w.noop(False)
+
+
+@scenario
 def imap_whose_holder_dies_when_it_sleeps_again_with_nothing_told(world):
     w = Watcher(world)
     w.client.idle()

@@ -24,6 +24,7 @@ import glob
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -148,6 +149,14 @@ class Steps:
         self.server.kill(program)
         self.deliver(1)
         self.server.wait(self.server.recovered, program + " to come back")
+
+    def master_dies_with_mail(self):
+        """The holder learns of its master's end and of new mail in one turn."""
+        self.server.kill("imap-hibernate", signal.SIGSTOP)
+        self.server.kill("master")
+        self.deliver(1)
+        self.server.kill("imap-hibernate", signal.SIGCONT)
+        self.server.wait(self.server.recovered, "master to come back")
 
     def unlink_every_second(self):
         for path in self.server.files(self.user)[1::2]:
