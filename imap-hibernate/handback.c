@@ -23,7 +23,7 @@
 
 /* 0, or -errno. */
 static int packet_build(struct holder *h, const struct table_entry *e, unsigned cause,
-			unsigned tries)
+			unsigned tries, bool unchanged)
 {
 	struct buf *b = &h->wake_buf;
 
@@ -38,7 +38,7 @@ static int packet_build(struct holder *h, const struct table_entry *e, unsigned 
 	buf_append(b, e->keepalives, e->keepalives_len);
 	buf_append_u8(b, (uint8_t)cause);
 	buf_append_u8(b, (uint8_t)tries);
-	buf_append_u64(b, h->generation);
+	buf_append_u64(b, unchanged ? h->generation : 0);
 	buf_append_u32(b, (uint32_t)e->state_len);
 	buf_append(b, e->state, e->state_len);
 	return b->failed ? -ENOMEM : 0;
@@ -89,6 +89,18 @@ static unsigned cause_of(struct holder *h, uint32_t slot)
 	return sl->cause;
 }
 
+/* Its mailbox was watched all the time and nothing happened, or it has none. */
+static bool is_unchanged(struct holder *h, uint32_t slot)
+{
+	unsigned flags = table_flags(h->table, slot);
+
+	if (table_changed(h->table, slot) || (flags & SLEEP_POLL))
+		return false;
+	if (!(flags & SLEEP_SELECTED))
+		return true;
+	return watch_subscribed(&h->sleepers[slot].sub) && !watch_pending(&h->watches);
+}
+
 /* Step 8. 0; -EAGAIN: the queue is full; or -errno. */
 static int handback_send(struct holder *h, uint32_t slot)
 {
@@ -99,7 +111,7 @@ static int handback_send(struct holder *h, uint32_t slot)
 	int ret;
 
 	table_read(h->table, slot, &e);
-	ret = packet_build(h, &e, cause, table_tries(h->table, slot));
+	ret = packet_build(h, &e, cause, table_tries(h->table, slot), is_unchanged(h, slot));
 	if (ret < 0)
 		return ret;
 	/* It left the epoll set when it was queued. */
@@ -153,7 +165,7 @@ int handback_dump(struct holder *h, uint32_t slot, uint32_t *conn_r)
 	int ret;
 
 	table_read(h->table, slot, &e);
-	ret = packet_build(h, &e, WAKE_DUMP, 0);
+	ret = packet_build(h, &e, WAKE_DUMP, 0, false);
 	if (ret == 0)
 		ret = packet_send(h, h->sleepers[slot].fd, e.uid, CONN_DUMPING, &c);
 	if (ret < 0)

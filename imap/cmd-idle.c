@@ -15,6 +15,8 @@ int idle_news(struct session *s)
 {
 	int ret;
 
+	if (session_mailbox(s) != 0)
+		return -EIO;
 	if (s->box == NULL)
 		return 0;
 	ret = view_update(s, NULL);
@@ -67,8 +69,11 @@ static void idle_end(struct session *s, bool done)
 
 	s->idle_tag = NULL;
 	if (done) {
-		/* The news first: RFC 2177, it is still "during" IDLE. */
-		(void)idle_news(s);
+		/* The news first: RFC 2177, it is still "during" IDLE. None if
+		   it slept until now and the holder saw no change: then the
+		   mailbox is not even opened. */
+		if (s->unrestored == NULL || s->changed)
+			(void)idle_news(s);
 		if (!s->logout)
 			stream_printf(s->stream, "%s OK Idle completed.\r\n", tag);
 	} else {

@@ -215,6 +215,14 @@ static void command_dispatch(struct cmd *cmd)
 {
 	struct session *s = cmd->session;
 	const struct command *row;
+	int ret = session_mailbox(s);
+
+	if (ret != 0) {
+		cmd->no_tagged = s->logout;
+		if (!s->logout)
+			cmd_mailbox_error(cmd, ret);
+		return;
+	}
 
 	if (strcasecmp(cmd->name, "UID") == 0 && cmd->count > 0 &&
 	    cmd->args[0].type == IMAP_ARG_ATOM) {

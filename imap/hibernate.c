@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "imap/command.h"
 #include "imap/holder-link.h"
@@ -275,7 +276,7 @@ static void sleep_done(struct session *s, const char *how)
 	mail_store_close(&s->store);
 	(void)fault("sleep-done");
 	/* No shutdown(): the connection lives on. */
-	exit(EXIT_SUCCESS);
+	_exit(EXIT_SUCCESS);
 }
 
 /* Step 6, second half: the lock was obtained, so this process is the owner
@@ -404,6 +405,8 @@ const char *hibernate_try(struct session *s)
 
 	if (why != NULL)
 		return why;
+	if (session_mailbox(s) != 0)
+		return "mailbox cannot be restored";
 	why = compare_and_tell(s);
 	if (why != NULL)
 		return why;

@@ -298,9 +298,20 @@ static void session_report(void *ctx, int signo)
 		 (unsigned long long)(clock_ms() - s->last_activity_ms));
 }
 
+/* SIGUSR2, from the zygote: others wait for a process. */
+static void session_make_room(void *ctx, int signo)
+{
+	struct session *s = ctx;
+
+	(void)signo;
+	if (!s->dead && !s->logout)
+		(void)hibernate_try(s);
+}
+
 void session_run(struct session *s)
 {
 	(void)loop_signal(s->loop, SIGUSR1, session_report, s);
+	(void)loop_signal(s->loop, SIGUSR2, session_make_room, s);
 	/* One that was woken and could not go back to sleep listens already. */
 	if (!s->logout && !s->dead && !s->client_io.active) {
 		int ret = session_listen(s);

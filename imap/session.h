@@ -51,7 +51,8 @@ struct session {
 
 	/* mail */
 	struct mail_store *store;	/* NULL until first used: session_store() */
-	struct mailbox *box;		/* NULL: nothing selected */
+	struct mailbox *box;		/* NULL: nothing selected, or see below */
+	struct session_state *unrestored;	/* woken, and nobody has needed the mailbox yet */
 	struct view view;
 	bool readonly;
 	uint32_t enabled;		/* enum state_enabled */
@@ -79,6 +80,11 @@ struct session {
 
 /* The mail store, opened when first needed. 0 or mailbox error. */
 int session_store(struct session *s, struct mail_store **store_r);
+/* A session that woke for its client's word alone has its mailbox restored when
+ * something first needs it: session_mailbox() does, before s->box is looked at.
+ * 0; else a mailbox error or -errno, and either BYE was said (s->logout) or it
+ * may be tried again. */
+int session_mailbox(struct session *s);
 /* Ends the session after what is written now: `* BYE text`. reason is for the log. */
 void session_bye(struct session *s, const char *code, const char *text, const char *reason);
 /* Closes the selected mailbox, if any (no expunge); tells `* OK [CLOSED]` if tell_closed (RFC 7162 3.2.11). */
@@ -113,12 +119,14 @@ void keepalives_arm(struct session *s);
 /* ---- wake.c ---- */
 /* Step 10: rebuild from the unsealed state, features first, mailbox second.
  * 0; -errno (try again later); or a mailbox error or WAKE_E_*: *bye_r is then
- * the reason for the client, in plain words. */
+ * the reason for the client, in plain words. later: the mailbox may wait for
+ * session_mailbox(). */
 enum wake_error {
 	WAKE_E_VIEW_LOST = 100,		/* the view file is gone or not ours */
 	WAKE_E_STATE,			/* the state contradicts the message or the ticket */
 };
-int wake_restore(struct session *s, struct session_state *st, const char **bye_r);
+int wake_restore(struct session *s, struct session_state *st, bool later,
+		 const char **bye_r);
 
 /* ---- main.c's parts ---- */
 /* A session on fd (taken over on success), user's rights in force. NULL: out of memory. */

@@ -46,6 +46,7 @@ struct job {
 	struct keepalives ka;
 	uint64_t started_us;
 	unsigned cause, tries;
+	bool unchanged;		/* the holder saw no change since it fell asleep */
 };
 
 /* ---- while still root ---- */
@@ -197,7 +198,7 @@ static struct session *job_session(struct spare *sp, struct job *job)
 
 	if (s == NULL) {
 		log_error("session", "reason=%s", log_str("out of memory or descriptors"));
-		exit(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	}
 	s->ticket = job->ticket;
 	s->key = job->key;
@@ -242,7 +243,7 @@ static void login_serve(struct spare *sp, struct job *job)
 		log_error("login", "id=%016llx reason=%s",
 			  (unsigned long long)s->ticket.sid, log_str("malformed LOGIN message"));
 		shutdown(stream_fd(s->stream), SHUT_RDWR);
-		exit(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	}
 	log_info("login", "id=%016llx user=%s remote=%s uid=%u",
 		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
@@ -264,7 +265,7 @@ static void login_serve(struct spare *sp, struct job *job)
 	free(tag);
 	(void)stream_drain(s->stream);
 	session_run(s);
-	exit(EXIT_SUCCESS);
+	_exit(EXIT_SUCCESS);
 }
 
 static void queue_failed(const char *queue, int error)
@@ -274,7 +275,7 @@ static void queue_failed(const char *queue, int error)
 	log_error("ipc", "queue=%s error=%s", queue, log_str(strerror(-error)));
 	/* Nobody is left who could write: it would be readable for ever. */
 	if (error == -EPIPE)
-		exit(EXIT_SUCCESS);
+		_exit(EXIT_SUCCESS);
 }
 
 static void take_login(struct spare *sp, struct ticket_key *key)
@@ -324,7 +325,7 @@ static int wake_head(struct job *job)
 		memcpy(job->ka.bytes, bytes, job->ka.total);
 	job->cause = cursor_u8(c);
 	job->tries = cursor_u8(c);
-	(void)cursor_u64(c);
+	job->unchanged = cursor_u64(c) != 0;
 	return c->bad ? -EBADMSG : 0;
 }
 
@@ -432,6 +433,7 @@ static void wake_go_on(struct session *s, struct job *job)
 		session_input(s);
 	}
 	if (s->idle_tag != NULL && !s->logout && !s->dead) {
+		(void)session_mailbox(s);
 		if (s->box != NULL && !s->holder->watching)
 			(void)holder_link_watch(s->holder);
 		(void)idle_news(s);
@@ -466,34 +468,36 @@ static void wake_serve(struct spare *sp, struct job *job)
 
 	if (ret < 0) {
 		wake_failed(job, strerror(-ret), false);
-		exit(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	}
 	session_state_init(&st);
 	if (fault("wake-user")) {
 		wake_failed(job, strerror(ENOMEM), false);
-		exit(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	}
 	ret = unseal(s, job, &st);
 	if (ret < 0) {
 		/* We own it, and nobody ever will be able to serve it. */
 		wake_failed(job, "the state cannot be read", true);
 		shutdown(stream_fd(s->stream), SHUT_RDWR);
-		exit(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	}
 	s->ka = job->ka;
 	s->holder = holder_link_create(s, job->reply);
 	if (wake_to_end(s, job->cause)) {
 		st.selected = false;
-		(void)wake_restore(s, &st, &bye);
+		(void)wake_restore(s, &st, false, &bye);
 	} else {
-		ret = wake_restore(s, &st, &bye);
+		s->changed = !job->unchanged;
+		ret = wake_restore(s, &st, job->cause == WAKE_INPUT && job->unchanged &&
+				   st.idle_tag != NULL, &bye);
 		(void)fault("wake-restored");
 	}
 	session_state_deinit(&st);
 	if (ret < 0 || ret == MAILBOX_E_BUSY || ret == MAILBOX_E_NOSPACE) {
 		job->reply = s->holder->fd;
 		wake_failed(job, wake_reason(ret), false);
-		exit(EXIT_FAILURE);	/* not a byte was read or written */
+		_exit(EXIT_FAILURE);	/* not a byte was read or written */
 	}
 	if (ret > 0)
 		session_bye(s, NULL, bye, bye);
@@ -501,7 +505,7 @@ static void wake_serve(struct spare *sp, struct job *job)
 	if (!s->logout)
 		wake_go_on(s, job);
 	session_run(s);
-	exit(EXIT_SUCCESS);
+	_exit(EXIT_SUCCESS);
 }
 
 /* For `dormouse state-dump`: no lock, no byte, no mailbox. */
@@ -527,7 +531,7 @@ static void wake_dump(struct spare *sp, struct job *job)
 	}
 	session_state_deinit(&st);
 	buf_wipe(&text);
-	exit(EXIT_SUCCESS);
+	_exit(EXIT_SUCCESS);
 }
 
 /* Step 9. Whoever is not the owner of the latest state leaves without a word. */
@@ -650,31 +654,31 @@ void spare_run(struct spare *sp)
 	if (ticket_key_read(sp->key_fd, &key) < 0 || sandbox_basics() < 0 ||
 	    sandbox_drop_bounding() < 0 || keep_becoming() < 0 || sandbox_seccomp(SANDBOX_IMAP) < 0) {
 		log_error("spare", "reason=%s", log_str("no key or no sandbox"));
-		exit(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	}
 	fd_close(&sp->key_fd);
 	warm_up(&key);
 	sp->queues_fd = queues_watch(sp);
 	if (sp->queues_fd < 0) {
 		log_error("spare", "reason=%s", log_str(strerror(-sp->queues_fd)));
-		exit(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	}
 	for (;;) {
 		struct epoll_event ev;
 		int n = epoll_wait(sp->queues_fd, &ev, 1, QUEUE_LOOK_MS);
 
 		if (n < 0 && errno != EINTR)
-			exit(EXIT_FAILURE);
+			_exit(EXIT_FAILURE);
 		if (n <= 0)
 			continue;
 		/* The zygote is gone: so is who would count us. */
 		if (ev.data.fd == sp->status_fd)
-			exit(EXIT_SUCCESS);
+			_exit(EXIT_SUCCESS);
 		if (ev.data.fd == sp->wake_fd && (ev.events & EPOLLIN))
 			take_wake(sp, &key);
 		else if (ev.data.fd == sp->login_fd && (ev.events & EPOLLIN))
 			take_login(sp, &key);
 		else
-			exit(EXIT_SUCCESS);
+			_exit(EXIT_SUCCESS);
 	}
 }

@@ -130,7 +130,50 @@ static int restore_keepalives(struct session *s, const struct session_state *st)
 	return 0;
 }
 
-int wake_restore(struct session *s, struct session_state *st, const char **bye_r)
+/* What is left of the state is only the mailbox's. */
+static int restore_later(struct session *s, struct session_state *st)
+{
+	s->unrestored = malloc(sizeof(*s->unrestored));
+	if (s->unrestored == NULL)
+		return -ENOMEM;
+	*s->unrestored = *st;
+	session_state_init(st);
+	return 0;
+}
+
+static void unrestored_forget(struct session *s)
+{
+	session_state_deinit(s->unrestored);
+	free(s->unrestored);
+	s->unrestored = NULL;
+}
+
+static bool may_pass(int error)
+{
+	return error < 0 || error == MAILBOX_E_BUSY || error == MAILBOX_E_NOSPACE;
+}
+
+int session_mailbox(struct session *s)
+{
+	const char *bye = NULL;
+	int ret;
+
+	if (s->unrestored == NULL)
+		return 0;
+	ret = restore_mailbox(s, s->unrestored, &bye);
+	if (ret != 0 && may_pass(ret)) {
+		mailbox_close(&s->box);
+		view_deinit(&s->view);
+		return ret;
+	}
+	unrestored_forget(s);
+	if (ret != 0)
+		session_bye(s, NULL, bye, bye);
+	return ret;
+}
+
+int wake_restore(struct session *s, struct session_state *st, bool later,
+		 const char **bye_r)
 {
 	int ret;
 
@@ -141,6 +184,6 @@ int wake_restore(struct session *s, struct session_state *st, const char **bye_r
 	if (ret == 0)
 		ret = restore_features(s, st);
 	if (ret == 0 && st->selected)
-		ret = restore_mailbox(s, st, bye_r);
+		ret = later ? restore_later(s, st) : restore_mailbox(s, st, bye_r);
 	return ret;
 }

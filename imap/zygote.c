@@ -31,22 +31,28 @@
 #define RESUME_ENV	"DORMOUSE_ZYGOTE_FD"
 #define FORK_BACKOFF_MS	200
 #define REFILL_DELAY_MS	3
+/* With every process busy and work waiting: how often, and how many of the
+ * sessions that were woken longest ago are asked to sleep if they are quiet. */
+#define PRESSURE_MS	20
+#define PRESSURE_ASKS	16
 
 struct child {
 	pid_t pid;
 	bool idle;
+	uint64_t asked_ms;	/* busy since, or last asked to sleep */
 };
 struct zygote {
 	struct settings set;
 	struct loop *loop;
 	struct loop_io setup_io, status_io;
-	struct loop_timer retry;
+	struct loop_timer retry, pressure;
 	int setup_fd, key_fd, login_fd, wake_fd;
 	int status_r, status_w;
 	struct child *children;
 	uint32_t n_children, n_idle;
 	uint32_t forks;
 	bool stopping;
+	bool resumed;		/* after exec: master knows us ready */
 };
 
 const struct settings *zygote_settings(const struct zygote *z)
@@ -153,6 +159,7 @@ int zygote_create(int setup_fd, struct zygote **z_r)
 
 		unsetenv(RESUME_ENV);
 		ret = zygote_resume(z, fd);
+		z->resumed = true;
 		close(fd);
 	} else {
 		ret = zygote_first(z);
@@ -217,7 +224,8 @@ static void spare_main(struct zygote *z)
 	loop_destroy(&z->loop);
 	close(z->setup_fd);
 	close(z->status_r);
-	signal(SIGUSR1, SIG_IGN);	/* a spare has nothing to report */
+	signal(SIGUSR1, SIG_IGN);	/* a spare has nothing to report, */
+	signal(SIGUSR2, SIG_IGN);	/* and nothing to put to sleep */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	spare_run(&sp);
@@ -259,6 +267,52 @@ static struct child *child_find(struct zygote *z, pid_t pid)
 	return NULL;
 }
 
+static bool work_waits(const struct zygote *z)
+{
+	struct pollfd p[] = {
+		{ .fd = z->wake_fd, .events = POLLIN },
+		{ .fd = z->login_fd, .events = POLLIN },
+	};
+
+	return poll(p, 2, 0) > 0;
+}
+
+static struct child *busy_longest(struct zygote *z, uint64_t before_ms)
+{
+	struct child *longest = NULL;
+
+	for (uint32_t i = 0; i < z->n_children; i++) {
+		struct child *c = &z->children[i];
+
+		if (!c->idle && c->asked_ms < before_ms &&
+		    (longest == NULL || c->asked_ms < longest->asked_ms))
+			longest = c;
+	}
+	return longest;
+}
+
+/* All processes are taken. Most of them serve sessions that said what they had
+ * to say and wait out their hibernate_after: those make room for who waits. */
+static void pressure_look(void *ctx)
+{
+	struct zygote *z = ctx;
+	uint64_t now = clock_ms();
+
+	if (z->stopping || z->n_idle > 0 || z->n_children < z->set.max_processes)
+		return;
+	if (z->set.hibernate && work_waits(z)) {
+		for (int i = 0; i < PRESSURE_ASKS; i++) {
+			struct child *c = busy_longest(z, now);
+
+			if (c == NULL)
+				break;
+			c->asked_ms = now;
+			kill(c->pid, SIGUSR2);
+		}
+	}
+	loop_timer_set(z->loop, &z->pressure, PRESSURE_MS, pressure_look, z);
+}
+
 static void child_busy(void *ctx, uint32_t events)
 {
 	struct zygote *z = ctx;
@@ -273,6 +327,7 @@ static void child_busy(void *ctx, uint32_t events)
 			if (c == NULL || !c->idle)
 				continue;
 			c->idle = false;
+			c->asked_ms = clock_ms();
 			z->n_idle--;
 		}
 	}
@@ -282,6 +337,9 @@ static void child_busy(void *ctx, uint32_t events)
 		spares_refill(z);
 	else if (z->retry.heap_index == 0)
 		loop_timer_set(z->loop, &z->retry, REFILL_DELAY_MS, spares_refill, z);
+	if (z->n_idle == 0 && z->n_children >= z->set.max_processes &&
+	    z->pressure.heap_index == 0)
+		loop_timer_set(z->loop, &z->pressure, PRESSURE_MS, pressure_look, z);
 }
 
 static void child_gone(struct zygote *z, pid_t pid, int status)
@@ -370,7 +428,10 @@ int zygote_run(struct zygote *z)
 		return EXIT_FAILURE;
 	}
 	children_reap(z, SIGCHLD);	/* who ended during an exec */
-	(void)ipc_send_free(z->setup_fd, &ready);
+	if (z->resumed)
+		ipc_out_destroy(&ready);
+	else
+		(void)ipc_send_free(z->setup_fd, &ready);
 	loop_run(z->loop);
 	return EXIT_SUCCESS;
 }

@@ -95,7 +95,7 @@ enum ipc_session_event {
  *	sends the tagged OK.
  * WAKE: u8 RAW_WAKE, ticket, u64 written, u64 consumed, u8 number of keepalives,
  *	u16 length of each, their bytes; u8 cause: enum wake_cause; u8 tries so far;
- *	u64 generation known to the holder; u32+bytes sealed state.
+ *	u64 generation (0: the mailbox changed, or may have, since the session fell asleep); u32+bytes sealed state.
  *	2 descriptors: the client; the reply channel.
  */
 #define RAW_LOGIN	1
