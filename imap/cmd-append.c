@@ -11,6 +11,7 @@
 #include "imap/flags.h"
 #include "imap/holder-link.h"
 #include "lib/imap-write.h"
+#include "lib/limits.h"
 
 struct append {
 	struct mail_append *mail;	/* NULL: refused */
@@ -51,6 +52,11 @@ static bool parse_literal(struct cmd *cmd, const struct imap_arg *arg)
 	}
 	if (arg->size == 0) {
 		cmd_no(cmd, "CANNOT", "A message has at least one byte.");
+		return false;
+	}
+	/* RFC 7889 section 4 */
+	if (arg->size > cmd->session->set->append_max_bytes) {
+		cmd_no(cmd, "TOOBIG", "Message is too large.");
 		return false;
 	}
 	return true;
@@ -162,10 +168,24 @@ static bool append_read(struct session *s, struct append *app, uint64_t left)
 	return true;
 }
 
+/* So much is not read only to be thrown away. */
+static bool literal_is_endless(const struct session *s)
+{
+	uint64_t size = imap_parser_stream(s->parser)->size;
+
+	return size > s->set->append_max_bytes && size > IMAP_LITERAL_MAX_BYTES;
+}
+
 /* The command is refused by cmd's result before its end. */
 static bool append_refuse(struct session *s, struct cmd *cmd, struct append *app)
 {
 	if (!imap_parser_needs_continue(s->parser)) {
+		/* It is on its way, whatever we say (RFC 7888 section 4). */
+		if (literal_is_endless(s)) {
+			session_bye(s, "TOOBIG", "Message is too large.",
+				"message above append_max");
+			return false;
+		}
 		app->result = cmd->result;
 		app->code = cmd->code;
 		app->text = cmd->text;

@@ -26,6 +26,7 @@ struct setting {
 #define BOOL(field, def) { SETTING_BOOL, offsetof(struct settings, field), NULL, def }
 #define SECONDS		((uint64_t)1000)
 #define MINUTES		(60 * SECONDS)
+#define MIB		((uint64_t)1024 * 1024)
 
 static const struct setting settings_table[] = {
 	STR(base_dir, "/run/dormouse"),
@@ -54,6 +55,7 @@ static const struct setting settings_table[] = {
 	U32(login_max_clients, 1000),
 	U32(max_user_sessions, 0),
 	U32(zygote_max_forks, 1000),
+	U64(append_max_bytes, 512 * MIB),
 	BOOL(user_mode, false),
 };
 #define SETTINGS_COUNT	(sizeof(settings_table) / sizeof(settings_table[0]))

@@ -33,6 +33,7 @@ struct settings {
 	uint32_t login_max_clients;	/* per imap-login process */
 	uint32_t max_user_sessions;	/* 0: no limit; sleepers count */
 	uint32_t zygote_max_forks;	/* then it is executed anew */
+	uint64_t append_max_bytes;	/* a larger message is refused */
 	bool user_mode;			/* all run as one ordinary user */
 };
 /* Defaults of design.md section 11. Strings are heap; 0 or -ENOMEM. */

@@ -92,6 +92,48 @@ const char *duration_format(uint64_t ms, char out[32])
 	return out;
 }
 
+/* The last one is tried first by size_format(). */
+static const struct size_unit {
+	const char *name;
+	unsigned shift;
+} size_units[] = {
+	{ "", 0 }, { "k", 10 }, { "M", 20 }, { "G", 30 },
+};
+#define SIZE_UNITS	(sizeof(size_units) / sizeof(size_units[0]))
+
+int size_parse(const char *text, uint64_t max, uint64_t *bytes_r)
+{
+	uint64_t value;
+	int ret = digits_parse(&text, max, &value);
+
+	if (ret == -ERANGE)
+		text += strspn(text, "0123456789");
+	else if (ret < 0)
+		return ret;
+	while (*text == ' ')
+		text++;
+	for (size_t i = 0; i < SIZE_UNITS; i++) {
+		if (strcmp(text, size_units[i].name) != 0)
+			continue;
+		if (ret < 0 || value > max >> size_units[i].shift)
+			return -ERANGE;
+		*bytes_r = value << size_units[i].shift;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+const char *size_format(uint64_t bytes, char out[32])
+{
+	size_t i = bytes ? SIZE_UNITS - 1 : 0;
+
+	while (bytes & ((UINT64_C(1) << size_units[i].shift) - 1))
+		i--;
+	snprintf(out, 32, "%" PRIu64 "%s", bytes >> size_units[i].shift,
+		 size_units[i].name);
+	return out;
+}
+
 int yesno_parse(const char *text, bool *value_r)
 {
 	static const struct {

@@ -12,6 +12,11 @@
 int duration_parse(const char *text, uint64_t *ms_r);
 /* The other way, in the largest unit that is exact. Returns out. */
 const char *duration_format(uint64_t ms, char out[32]);
+/* "512M", "64k", "1G": powers of 1024; a plain number is bytes. 0, -EINVAL,
+ * -ERANGE (above max). */
+int size_parse(const char *text, uint64_t max, uint64_t *bytes_r);
+/* The other way, in the largest unit that is exact. Returns out. */
+const char *size_format(uint64_t bytes, char out[32]);
 /* Decimal digits only. 0, -EINVAL, -ERANGE (above max). */
 int number_parse(const char *text, uint64_t max, uint64_t *value_r);
 /* yes/no, true/false, on/off. 0 or -EINVAL. */

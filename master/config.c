@@ -30,13 +30,13 @@
 
 enum key_kind {
 	KEY_TEXT, KEY_PATH, KEY_BASE_DIR, KEY_MAIL, KEY_USER, KEY_LOG, KEY_LEVEL,
-	KEY_TIME, KEY_NUMBER, KEY_YESNO, KEY_PASSWORD,
+	KEY_TIME, KEY_NUMBER, KEY_SIZE, KEY_YESNO, KEY_PASSWORD,
 };
 struct key {
 	const char *name;	/* in the section, "section|name" below one */
 	enum key_kind kind;
 	size_t offset;		/* in struct settings */
-	uint64_t min, max;	/* times in ms */
+	uint64_t min, max;	/* times in ms, sizes in bytes */
 };
 #define AT(field)	offsetof(struct settings, field)
 #define SECOND		UINT64_C(1000)
@@ -66,6 +66,7 @@ static const struct key keys[] = {
 	{ "login_max_clients", KEY_NUMBER, AT(login_max_clients), 1, 100000 },
 	{ "max_user_sessions", KEY_NUMBER, AT(max_user_sessions), 0, 1000000 },
 	{ "zygote_max_forks", KEY_NUMBER, AT(zygote_max_forks), 1, 1000000000 },
+	{ "append_max", KEY_SIZE, AT(append_max_bytes), 1024, UINT64_C(1) << 40 },
 	{ "auth|passwd_file", KEY_PATH, AT(passwd_file), 0, 0 },
 	{ "auth|static_password", KEY_PASSWORD, AT(static_password), 0, 0 },
 	{ "auth|static_home", KEY_PATH, AT(static_home), 0, 0 },
@@ -261,7 +262,7 @@ static int check_text(cfg_t *cfg, const struct key *key, const char *name,
 		return set_text(&parse->password_file, file_of(cfg)) < 0 ? -1 : 0;
 	case KEY_TEXT:
 		return 0;
-	case KEY_TIME: case KEY_NUMBER: case KEY_YESNO:
+	case KEY_TIME: case KEY_NUMBER: case KEY_SIZE: case KEY_YESNO:
 		break;
 	}
 	abort();	/* the table is wrong */
@@ -299,6 +300,25 @@ static int take_number(cfg_t *cfg, const struct key *key, const char *name,
 		return refuse(cfg, "%s = \"%s\" is out of range; %" PRIu64 " to %"
 			      PRIu64 " will do", name, text, key->min, key->max);
 	*(uint32_t *)field = (uint32_t)value;
+	return 0;
+}
+
+static int take_size(cfg_t *cfg, const struct key *key, const char *name,
+		     const char *text, void *field)
+{
+	char low[32], high[32];
+	uint64_t bytes;
+	int ret = size_parse(text, key->max, &bytes);
+
+	if (ret == -EINVAL)
+		return refuse(cfg, "%s = \"%s\" is not a size; write a number with "
+			      "k, M or G, such as 64M (a plain number is bytes)",
+			      name, text);
+	if (ret < 0 || bytes < key->min)
+		return refuse(cfg, "%s = \"%s\" is out of range; %s to %s will do",
+			      name, text, size_format(key->min, low),
+			      size_format(key->max, high));
+	*(uint64_t *)field = bytes;
 	return 0;
 }
 
@@ -341,6 +361,8 @@ static int take_value(cfg_t *cfg, cfg_opt_t *opt)
 		return take_time(cfg, key, name, text, field);
 	case KEY_NUMBER:
 		return take_number(cfg, key, name, text, field);
+	case KEY_SIZE:
+		return take_size(cfg, key, name, text, field);
 	case KEY_YESNO:
 		return take_yesno(cfg, name, text, field);
 	case KEY_TEXT: case KEY_PATH: case KEY_BASE_DIR: case KEY_MAIL: case KEY_USER:

@@ -70,6 +70,53 @@ static void test_duration_formats_what_it_parses(void)
 	}
 }
 
+static void test_size_takes_units(void)
+{
+	static const struct {
+		const char *text;
+		int ret;
+		uint64_t bytes;
+	} rows[] = {
+		{ "0", 0, 0 },
+		{ "1000", 0, 1000 },
+		{ "64k", 0, 65536 },
+		{ "512 M", 0, 512u << 20 },
+		{ "3G", 0, UINT64_C(3) << 30 },
+		{ "1024G", 0, UINT64_C(1) << 40 },
+		{ "1025G", -ERANGE, 0 },
+		{ "1099511627777", -ERANGE, 0 },
+		{ "18014398509481985k", -ERANGE, 0 },
+		{ "99999999999999999999", -ERANGE, 0 },
+		{ "99999999999999999999x", -EINVAL, 0 },
+		{ "64K", -EINVAL, 0 },
+		{ "64MB", -EINVAL, 0 },
+		{ "1.5M", -EINVAL, 0 },
+		{ "-1", -EINVAL, 0 },
+		{ "M", -EINVAL, 0 },
+		{ "", -EINVAL, 0 },
+	};
+	static const struct {
+		uint64_t bytes;
+		const char *text;
+	} formats[] = {
+		{ 0, "0" }, { 1023, "1023" }, { 1024, "1k" }, { 1536, "1536" },
+		{ 3 << 20, "3M" }, { UINT64_C(1) << 40, "1024G" },
+	};
+
+	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+		uint64_t bytes = 77;
+		int ret = size_parse(rows[i].text, UINT64_C(1) << 40, &bytes);
+
+		check_row(ret == rows[i].ret, i);
+		check_row(bytes == (ret == 0 ? rows[i].bytes : 77), i);
+	}
+	for (size_t i = 0; i < UNIT_COUNT(formats); i++) {
+		char text[32];
+
+		check_row(strcmp(size_format(formats[i].bytes, text), formats[i].text) == 0, i);
+	}
+}
+
 static void test_number_is_digits_and_no_more_than_max(void)
 {
 	static const struct {
@@ -188,7 +235,7 @@ static void test_config_reads_what_it_is_told(void)
 {
 	static const char text[] =
 		"base_dir = \"/tmp/x\"\nhibernate = no\nhibernate_after = 1500ms\n"
-		"poll_interval = 2m\nspares = 7\nmail = \"~/M\"\n"
+		"poll_interval = 2m\nappend_max = 64M\nspares = 7\nmail = \"~/M\"\n"
 		"user = nobody login_user = daemon auth_user = mail\n"
 		"log_level = warn\nlog = \"file:/tmp/log\"\n"
 		"listen one { address = \"127.0.0.1\" port = 143 tls = no }\n"
@@ -214,6 +261,7 @@ static void test_config_reads_what_it_is_told(void)
 	check(config.settings.hibernate_after_ms == 1500);
 	check(config.settings.poll_interval_ms == 120000);
 	check(config.settings.spares == 7);
+	check(config.settings.append_max_bytes == 64 << 20);
 	check(strcmp(config.settings.static_password, "secret") == 0);
 	check(strcmp(config.settings.static_home, "/home/%u") == 0);
 	check(config_log_level(&config.settings) == LOG_L_WARN);
@@ -232,6 +280,7 @@ int main(void)
 	static const struct unit_test tests[] = {
 		UNIT_TEST(test_duration_takes_units),
 		UNIT_TEST(test_duration_formats_what_it_parses),
+		UNIT_TEST(test_size_takes_units),
 		UNIT_TEST(test_number_is_digits_and_no_more_than_max),
 		UNIT_TEST(test_braces_are_counted_outside_strings_and_comments),
 		UNIT_TEST(test_braces_survive_any_bytes),

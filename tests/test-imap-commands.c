@@ -991,6 +991,36 @@ static void test_append_refuses_nul_bytes(void)
 	talk_destroy(t);
 }
 
+static void test_append_refuses_what_is_too_large(void)
+{
+	struct talk *t = talk_create();
+
+	t->set.append_max_bytes = 10;
+	talk(t,
+	     "C: a1 APPEND INBOX {11}\n"
+	     "S: a1 NO [TOOBIG] Message is too large.\n"
+	     "C: a2 APPEND INBOX {9223372036854775807}\n"
+	     "S: a2 NO [TOOBIG] Message is too large.\n"
+	     /* on its way: passed over, and no command */
+	     "C- a3 APPEND INBOX {11+}\n"
+	     "C: xx1 LOGOUT!\n"
+	     "S: a3 NO [TOOBIG] Message is too large.\n"
+	     "C- a4 APPEND INBOX {10}\n"
+	     "C: 1234567890\n"
+	     "S: + Ready for the message.\n"
+	     "S: a4 OK [APPENDUID @ 1] APPEND completed.\n"
+	     "C: a5 STATUS INBOX (MESSAGES)\n"
+	     "S: * STATUS INBOX (MESSAGES 1)\n"
+	     "S: a5 OK STATUS completed.\n"
+	     /* on its way, too much to pass over; refused for whatever reason */
+	     "C: a6 APPEND INBOX {524289+}\n"
+	     "S: * BYE [TOOBIG] Message is too large.\n"
+	     "c: b1 APPEND INBOX (\\Recent) {524289+}\n"
+	     "s: * BYE [TOOBIG] Message is too large.\n");
+	check(t->c[0].s->logout && t->c[1].s->logout);
+	talk_destroy(t);
+}
+
 /* A client that leaves in the middle of a message leaves nothing behind. */
 static void test_append_that_breaks_off_leaves_nothing(void)
 {
@@ -1256,6 +1286,7 @@ int main(void)
 		UNIT_TEST(test_append_stores_and_tells),
 		UNIT_TEST(test_append_refuses_before_the_message),
 		UNIT_TEST(test_append_refuses_nul_bytes),
+		UNIT_TEST(test_append_refuses_what_is_too_large),
 		UNIT_TEST(test_append_that_breaks_off_leaves_nothing),
 		UNIT_TEST(test_large_messages_pass),
 		UNIT_TEST(test_list_matches_patterns),

@@ -60,6 +60,7 @@ static void change_all(struct settings *s)
 	s->login_max_clients = 19;
 	s->max_user_sessions = 20;
 	s->zygote_max_forks = 21;
+	s->append_max_bytes = 1ull << 41;
 	s->user_mode = true;
 }
 
@@ -95,6 +96,7 @@ static void check_same(const struct settings *a, const struct settings *b)
 	check(a->login_max_clients == b->login_max_clients);
 	check(a->max_user_sessions == b->max_user_sessions);
 	check(a->zygote_max_forks == b->zygote_max_forks);
+	check(a->append_max_bytes == b->append_max_bytes);
 	check(a->user_mode == b->user_mode);
 }
 
@@ -128,6 +130,7 @@ static void test_settings_begin_with_what_the_design_says(void)
 	check(s.hibernate && s.hibernate_after_ms == 30000);
 	check(s.keepalive_interval_ms == 120000 && s.keepalives_ahead == 2);
 	check(s.login_timeout_ms == 60000 && s.spares == 2 && !s.user_mode);
+	check(s.append_max_bytes == 512 << 20);
 	settings_deinit(&s);
 	check(s.base_dir == NULL);
 	settings_deinit(&s);
