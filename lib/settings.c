@@ -53,7 +53,7 @@ static const struct setting settings_table[] = {
 	U32(max_sleepers, 0),
 	U32(login_processes, 2),
 	U32(login_max_clients, 1000),
-	U32(max_user_sessions, 0),
+	U32(max_user_sessions, 100),
 	U32(zygote_max_forks, 1000),
 	U64(append_max_bytes, 512 * MIB),
 	BOOL(user_mode, false),

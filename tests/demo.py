@@ -104,7 +104,8 @@ def fill_mailboxes(server):
 class DemoServer(dm.Server):
     def __init__(self, port, after):
         self.wanted_port = port
-        super().__init__("demo", users=ACCOUNTS, hibernate_after=after)
+        super().__init__("demo", users=ACCOUNTS, hibernate_after=after,
+                         max_user_sessions="0")     # --clients may be thousands
 
     def write_conf(self):
         super().write_conf()

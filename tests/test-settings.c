@@ -130,7 +130,7 @@ static void test_settings_begin_with_what_the_design_says(void)
 	check(s.hibernate && s.hibernate_after_ms == 30000);
 	check(s.keepalive_interval_ms == 120000 && s.keepalives_ahead == 2);
 	check(s.login_timeout_ms == 60000 && s.spares == 2 && !s.user_mode);
-	check(s.append_max_bytes == 512 << 20);
+	check(s.append_max_bytes == 512 << 20 && s.max_user_sessions == 100);
 	settings_deinit(&s);
 	check(s.base_dir == NULL);
 	settings_deinit(&s);

@@ -734,7 +734,7 @@ def static_password_is_for_load_tests(s):
 
 # ---- many ----
 
-@test(login_max_clients=400)
+@test(login_max_clients=400, max_user_sessions=0)
 def three_hundred_connections(s):
     clients = [s.client() for _ in range(300)]
     for i, c in enumerate(clients):
