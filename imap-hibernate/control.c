@@ -75,13 +75,15 @@ static void control_end(struct control *ctl, bool ok, const char *text)
 
 /* ---- who ---- */
 
-static int row_who(struct control *ctl, uint64_t sid, const char *user, const char *state,
-		   const char *mailbox, const char *remote, uint64_t login_time,
-		   uint32_t since)
+/* uid: of the process that gave the label. Anybody may write any user's name
+ * on a session of his own; the uid shows it. */
+static int row_who(struct control *ctl, uint64_t sid, const char *user, uint32_t uid,
+		   const char *state, const char *mailbox, const char *remote,
+		   uint64_t login_time, uint32_t since)
 {
-	char id[20], login[24], at[24];
+	char id[20], owner[16], login[24], at[24];
 	struct row row[] = {
-		{ "id", id }, { "user", user }, { "state", state },
+		{ "id", id }, { "user", user }, { "uid", owner }, { "state", state },
 		{ "mailbox", mailbox }, { "remote", remote },
 		{ "login_time", login }, { "since", at },
 	};
@@ -89,6 +91,7 @@ static int row_who(struct control *ctl, uint64_t sid, const char *user, const ch
 	if (ctl->user && strcmp(ctl->user, user) != 0)
 		return 0;
 	snprintf(id, sizeof(id), "%016llx", (unsigned long long)sid);
+	snprintf(owner, sizeof(owner), "%u", uid);
 	snprintf(login, sizeof(login), "%llu", (unsigned long long)login_time);
 	snprintf(at, sizeof(at), "%u", since);
 	return send_row(ctl, row, sizeof(row) / sizeof(row[0]));
@@ -107,7 +110,8 @@ static int row_sleeper(struct control *ctl, uint32_t slot)
 		state = "waking";
 	else
 		state = e.flags & SLEEP_IDLE ? "asleep-idle" : "asleep";
-	return row_who(ctl, e.sid, e.user, state, e.mailbox, e.remote, e.login_time, e.since);
+	return row_who(ctl, e.sid, e.user, e.uid, state, e.mailbox, e.remote, e.login_time,
+		       e.since);
 }
 
 static int row_conn(struct control *ctl, uint32_t number)
@@ -117,8 +121,8 @@ static int row_conn(struct control *ctl, uint32_t number)
 	/* One that is falling asleep is a sleeper already. */
 	if (!c || c->state != CONN_AWAKE || c->slot != NONE || !c->user)
 		return 0;
-	return row_who(ctl, c->sid, c->user, c->idle ? "idle" : "awake", c->mailbox,
-		       c->remote, c->login_time, c->since);
+	return row_who(ctl, c->sid, c->user, c->uid, c->idle ? "idle" : "awake",
+		       c->mailbox, c->remote, c->login_time, c->since);
 }
 
 /* As many rows as the socket takes. */

@@ -956,6 +956,8 @@ def names_of_others(server):
     os.read(r, 1)
     try:
         served(server)
+        # The operator sees whose they are.
+        check(any(row["uid"] == str(uid) for row in server.who("anna")), "no stranger in who")
     finally:
         os.write(w2, b"x")
         status = os.waitpid(pid, 0)[1]

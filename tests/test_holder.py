@@ -59,6 +59,7 @@ def sleep_is_kept_and_named(w):
     rows, ok, _ = w.control('who')
     assert ok and rows[0]['id'] == '%016x' % a.st['sid'] and rows[0]['user'] == 'anna'
     assert rows[0]['state'] == 'asleep-idle' and rows[0]['mailbox'] == 'INBOX'
+    assert rows[0]['uid'] == str(os.geteuid()), rows
     assert not a.lock()		# the holder has it
     assert w.control('who', 'bert')[0] == []
 
@@ -519,7 +520,7 @@ def control_verbs(w):
     a.lock(); a.connect(); a.watch()
     sid = '%016x' % a.get_st()['sid']
     rows, ok, _ = w.control('who')
-    assert [r['state'] for r in rows] == ['idle']
+    assert [(r['state'], r['uid']) for r in rows] == [('idle', str(os.geteuid()))]
     ch = w.ctl('sleep', sid)
     w.until(lambda: (a.recv() or [0])[:2] == [DO, DO_SLEEP], 'DO')
     a.prepare(); a.unlock(); a.send_sleep()
