@@ -101,7 +101,7 @@ void holder_destroy(struct holder *h);
  * difference only. */
 uint32_t holder_now(const struct holder *h);
 uint64_t holder_next_generation(struct holder *h);
-/* Is this user still who he was? (design section 4) auth answers when it can;
+/* Is this user still who he was? Asked at each wake; auth answers when it can;
  * conns_user_is() then hands it to the session, which knows its ticket. */
 void holder_ask_user(struct holder *h, uint64_t sid, const char *user);
 /* Tells auth, if it is there. enum ipc_session_event. */

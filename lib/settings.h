@@ -36,7 +36,7 @@ struct settings {
 	uint64_t append_max_bytes;	/* a larger message is refused */
 	bool user_mode;			/* all run as one ordinary user */
 };
-/* Defaults of design.md section 11. Strings are heap; 0 or -ENOMEM. */
+/* Defaults as in dormouse.conf(5). Strings are heap; 0 or -ENOMEM. */
 int settings_init(struct settings *s);
 void settings_deinit(struct settings *s);
 void settings_pack(const struct settings *s, struct ipc_out *out);

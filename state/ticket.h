@@ -3,7 +3,7 @@
 #define STATE_TICKET_H
 /* Who a session belongs to, under a MAC. auth issues it at login; it travels
  * with the session for its whole life. A spare parses it, and only it, with
- * root's rights (design.md section 4).
+ * root's rights (doc/architecture.md, "the ticket and the seal").
  *
  * Layout (big-endian), fixed order: magic "DT", format 1 byte, total length u16,
  * session id u64, boot id 16, cookie u64, uid u32, gid u32,

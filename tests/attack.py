@@ -1412,7 +1412,7 @@ def what_a_compromised_program_can_do(server):
 
 
 def what_each_program_holds(server):
-    """design.md section 2's rights, read from /proc."""
+    """The rights in doc/architecture.md's table, read from /proc."""
     c = Client(server, "anna")
     c.ok("SELECT INBOX")
     d = sleeper(server, "bob")
