@@ -827,7 +827,7 @@ def cpu_of(pid):
     return int(fields[11]) + int(fields[12])
 
 
-@test(login_max_clients=2000)
+@test(login_max_clients=2000, max_user_sessions=0)
 def a_full_queue_keeps_everybody_in_line(s):
     s.say("queue off", "queue off")
     clients = []
