@@ -175,10 +175,11 @@ static struct search_key *parse_or(struct search *q, struct args *a)
 static struct search_key *parse_all_of(struct search *q, const struct imap_arg *args, size_t count)
 {
 	struct search_key *k = key_create(q, KEY_AND), **tail = &k->children;
-	struct args a = { args, args + count };
+	struct args a;
 
 	if (count == 0)
 		return bad(q, "Search key expected.");
+	a = (struct args){ args, args + count };
 	while (a.at < a.end) {
 		*tail = parse_key(q, &a);
 		if (*tail == NULL)
