@@ -261,7 +261,7 @@ static void obey(struct holder_link *l, uint32_t verb)
 
 static void watched(struct holder_link *l, struct ipc_in *in);
 
-/* Asked at each waking (design section 4): the rights of login time are not for
+/* Asked at each waking (doc/architecture.md): the rights of login time are not for
  * ever. Only a definite answer comes. */
 static bool user_is(struct holder_link *l, struct ipc_in *in)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* With root's rights exactly three things happen to foreign bytes: the ticket's
  * MAC is checked, the ticket's fixed fields and the fence's numbers are read.
- * Everything else waits until the process is the user (design section 4). */
+ * Everything else waits until the process is the user (doc/architecture.md). */
 #include "imap/spare.h"
 
 #include <errno.h>

@@ -81,7 +81,7 @@ static int restore_view(struct session *s, struct session_state *st)
 	    uidset_copy(&v->saved_search, &st->saved_search) < 0)
 		return -ENOMEM;
 	/* A MODSEQ below what the client was told would hide changes: compare
-	   everything (design section 9: it cannot happen but by a restored backup). */
+	   everything (it cannot happen but by a restored backup). */
 	if (mailbox_highestmodseq(s->box) < v->told_modseq) {
 		log_warn("wake", "id=%016llx user=%s mailbox=%s MODSEQ went back; all flags are told again",
 			 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
