@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "imap/zygote.h"
@@ -46,6 +47,7 @@ int main(void)
 	int ret;
 
 	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_NAME, "imap");	/* after an exec of /proc/self/exe, too */
 	fault_init();
 	ret = zygote_create(IPC_SETUP_FD, &z);
 	if (ret < 0) {

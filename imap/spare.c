@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@
 /* Should the one that a packet woke die before it reads: the others look too. */
 #define QUEUE_LOOK_MS	5000
 
-static uint8_t boot_id[16];	/* read once, by warm_up() */
+static uint8_t boot_id[16];	/* read once, before waiting */
 static uint8_t packet[IPC_MESSAGE_MAX + TICKET_MAX_BYTES];
 
 struct job {
@@ -605,7 +606,6 @@ static void warm_up(const struct ticket_key *key)
 	session_state_init(&st);
 	session_state_init(&woken);
 	st.sid = 1;
-	(void)ticket_boot_id(boot_id);
 	if (ticket_issue(key, &t, &ticket) == 0)
 		(void)ticket_verify(key, ticket.data, ticket.len, NULL, &back);
 	if (ticket_session_key(key, &t, &session_key) == 0 &&
@@ -623,6 +623,16 @@ static void warm_up(const struct ticket_key *key)
 	buf_deinit(&sealed);
 	buf_deinit(&opened);
 	mail_store_warm();
+}
+
+static bool work_waits(const struct spare *sp)
+{
+	struct pollfd p[] = {
+		{ .fd = sp->wake_fd, .events = POLLIN },
+		{ .fd = sp->login_fd, .events = POLLIN },
+	};
+
+	return poll(p, 2, 0) > 0;
 }
 
 static int queue_add(int epoll_fd, int fd, uint32_t events)
@@ -657,7 +667,10 @@ void spare_run(struct spare *sp)
 		_exit(EXIT_FAILURE);
 	}
 	fd_close(&sp->key_fd);
-	warm_up(&key);
+	(void)ticket_boot_id(boot_id);
+	/* In a storm the work that waits comes first. */
+	if (!work_waits(sp))
+		warm_up(&key);
 	sp->queues_fd = queues_watch(sp);
 	if (sp->queues_fd < 0) {
 		log_error("spare", "reason=%s", log_str(strerror(-sp->queues_fd)));

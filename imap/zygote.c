@@ -33,8 +33,12 @@
 #define REFILL_DELAY_MS	3
 /* With every process busy and work waiting: how often, and how many of the
  * sessions that were woken longest ago are asked to sleep if they are quiet. */
-#define PRESSURE_MS	20
-#define PRESSURE_ASKS	16
+#define PRESSURE_MS	5
+#define PRESSURE_ASKS	8
+/* Each time no spare is left, twice as many are kept, up to this many more
+ * than configured; each second without that, one fewer. */
+#define SPARES_EXTRA_MAX	14
+#define SPARES_CALM_MS		1000
 
 struct child {
 	pid_t pid;
@@ -45,7 +49,8 @@ struct zygote {
 	struct settings set;
 	struct loop *loop;
 	struct loop_io setup_io, status_io;
-	struct loop_timer retry, pressure;
+	struct loop_timer retry, pressure, calm;
+	uint32_t spares;		/* how many to keep waiting now */
 	int setup_fd, key_fd, login_fd, wake_fd;
 	int status_r, status_w;
 	struct child *children;
@@ -235,7 +240,7 @@ static void spares_refill(void *ctx)
 {
 	struct zygote *z = ctx;
 
-	while (!z->stopping && z->n_idle < z->set.spares &&
+	while (!z->stopping && z->n_idle < z->spares &&
 	       z->n_children < z->set.max_processes) {
 		pid_t pid;
 
@@ -313,6 +318,25 @@ static void pressure_look(void *ctx)
 	loop_timer_set(z->loop, &z->pressure, PRESSURE_MS, pressure_look, z);
 }
 
+static void spares_calm(void *ctx)
+{
+	struct zygote *z = ctx;
+
+	if (--z->spares > z->set.spares)
+		loop_timer_set(z->loop, &z->calm, SPARES_CALM_MS, spares_calm, z);
+}
+
+/* The spares follow the rate of wakes and log-ins: two are enough for
+ * a quiet server, and a storm must not wait for each fork in turn). */
+static void spares_more(struct zygote *z)
+{
+	uint32_t most = z->set.spares + SPARES_EXTRA_MAX;
+
+	z->spares = z->spares * 2 < most ? z->spares * 2 : most;
+	if (z->spares > z->set.spares)
+		loop_timer_set(z->loop, &z->calm, SPARES_CALM_MS, spares_calm, z);
+}
+
 static void child_busy(void *ctx, uint32_t events)
 {
 	struct zygote *z = ctx;
@@ -331,6 +355,8 @@ static void child_busy(void *ctx, uint32_t events)
 			z->n_idle--;
 		}
 	}
+	if (z->n_idle == 0)
+		spares_more(z);
 	/* While another one waits, let the one that was taken run first: a fork
 	   would share the cores with the very wake that caused it. */
 	if (z->n_idle == 0)
@@ -421,6 +447,7 @@ int zygote_run(struct zygote *z)
 		log_error("zygote", "reason=%s", log_str("out of descriptors or memory"));
 		return EXIT_FAILURE;
 	}
+	z->spares = z->set.spares > 0 ? z->set.spares : 1;
 	mail_store_warm();
 	/* The filter's rules are compiled once, here; a spare only loads them. */
 	if (sandbox_seccomp_prepare(SANDBOX_IMAP) < 0) {
