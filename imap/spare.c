@@ -8,11 +8,13 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -95,6 +97,7 @@ static void tell_busy(struct spare *sp, struct ticket_key *key)
 	while (write(sp->status_fd, &pid, sizeof(pid)) < 0 && errno == EINTR)
 		;
 	fd_close(&sp->queues_fd);
+	fd_close(&sp->retire_fd);
 	fd_close(&sp->status_fd);
 	fd_close(&sp->login_fd);
 	fd_close(&sp->wake_fd);
@@ -643,13 +646,19 @@ static int queue_add(int epoll_fd, int fd, uint32_t events)
 }
 
 /* All spares wait on the same two queues: a packet wakes one of them. */
-static int queues_watch(const struct spare *sp)
+static int queues_watch(struct spare *sp)
 {
 	int fd = epoll_create1(EPOLL_CLOEXEC), ret;
+	sigset_t usr2;
 
-	if (fd < 0)
+	sigemptyset(&usr2);
+	sigaddset(&usr2, SIGUSR2);
+	sp->retire_fd = signalfd(-1, &usr2, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0 || sp->retire_fd < 0)
 		return -errno;
-	ret = queue_add(fd, sp->wake_fd, EPOLLIN | EPOLLEXCLUSIVE);
+	ret = queue_add(fd, sp->retire_fd, EPOLLIN);
+	if (ret == 0)
+		ret = queue_add(fd, sp->wake_fd, EPOLLIN | EPOLLEXCLUSIVE);
 	if (ret == 0)
 		ret = queue_add(fd, sp->login_fd, EPOLLIN | EPOLLEXCLUSIVE);
 	if (ret == 0)
@@ -685,7 +694,7 @@ void spare_run(struct spare *sp)
 		if (n <= 0)
 			continue;
 		/* The zygote is gone: so is who would count us. */
-		if (ev.data.fd == sp->status_fd)
+		if (ev.data.fd == sp->status_fd || ev.data.fd == sp->retire_fd)
 			_exit(EXIT_SUCCESS);
 		if (ev.data.fd == sp->wake_fd && (ev.events & EPOLLIN))
 			take_wake(sp, &key);

@@ -11,6 +11,7 @@ struct spare {
 	int login_fd;		/* login queue, read end */
 	int wake_fd;		/* wake queue, read end */
 	int queues_fd;		/* epoll set of the two; spare_run() makes it */
+	int retire_fd;		/* signalfd of SIGUSR2: one spare too many */
 	int status_fd;		/* a pid goes here when a session was taken; its reader is the zygote */
 };
 /* Does not return. */

@@ -224,15 +224,15 @@ static void spare_main(struct zygote *z)
 		.wake_fd = z->wake_fd,
 		.status_fd = z->status_w,
 	};
-	sigset_t none;
+	sigset_t blocked;
 
 	loop_destroy(&z->loop);
 	close(z->setup_fd);
 	close(z->status_r);
-	signal(SIGUSR1, SIG_IGN);	/* a spare has nothing to report, */
-	signal(SIGUSR2, SIG_IGN);	/* and nothing to put to sleep */
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGUSR1, SIG_IGN);	/* a spare has nothing to report */
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR2);	/* spare_run() waits for it */
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	spare_run(&sp);
 }
 
@@ -322,7 +322,16 @@ static void spares_calm(void *ctx)
 {
 	struct zygote *z = ctx;
 
-	if (--z->spares > z->set.spares)
+	z->spares--;
+	for (uint32_t i = 0; i < z->n_children && z->n_idle > z->spares; i++) {
+		/* It leaves if it still waits; a session takes the signal for
+		   a wish to sleep. */
+		if (z->children[i].idle) {
+			kill(z->children[i].pid, SIGUSR2);
+			break;
+		}
+	}
+	if (z->spares > z->set.spares)
 		loop_timer_set(z->loop, &z->calm, SPARES_CALM_MS, spares_calm, z);
 }
 
