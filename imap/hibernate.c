@@ -4,6 +4,7 @@
  * it, would both lose the client. Descriptor and state are kept until a KEPT
  * names them, or the fence says that somebody else has served the session. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "imap/holder-link.h"
 #include "imap/session.h"
 #include "imap/view-file.h"
+#include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/ipc-proto.h"
@@ -221,8 +223,14 @@ static int state_make(struct session *s, struct buf *sealed, struct fence_counts
 
 void hibernate_forget_views(struct session *s)
 {
+	/* One that ends before it needed its mailbox has no store open. */
+	cleanup_fd int dir = s->store == NULL && s->sleeps > 0 && s->index_dir != NULL ?
+		open(s->index_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
 	if (s->store != NULL)
 		view_file_forget(mail_store_index_dir(s->store), s->ticket.sid, UINT64_MAX);
+	else if (dir >= 0)
+		view_file_forget(dir, s->ticket.sid, UINT64_MAX);
 }
 
 /* ---- the hand-over ---- */

@@ -116,6 +116,12 @@ class Steps:
             if name.startswith("view-"):
                 os.unlink(os.path.join(path, name))
 
+    def views(self, count):
+        """So many view files are there."""
+        path = os.path.join(self.server.maildir(self.user), ".dormouse")
+        self.server.wait(lambda: len([n for n in os.listdir(path) if n.startswith("view-")]) ==
+                         int(count), count + " view files")
+
     def kill(self, program):
         if self.talk.mode == "off" and program == "imap":
             return
