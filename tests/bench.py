@@ -326,8 +326,19 @@ def until_asleep(server, clients):
     time.sleep(SETTLE_SECONDS)
 
 
+def processes_of(server):
+    return sum(1 for _ in memory.processes(server.leaders()))
+
+
 def memory_now(server):
-    time.sleep(SETTLE_SECONDS)
+    """When the number of processes stands still: the spares that a storm called
+    for retire one a second."""
+    before, since = None, time.monotonic()
+    while time.monotonic() - since < SETTLE_SECONDS + 2:
+        now = processes_of(server)
+        if now != before:
+            before, since = now, time.monotonic()
+        time.sleep(0.2)
     return memory.measure(server.leaders())
 
 
