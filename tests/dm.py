@@ -265,7 +265,19 @@ class Server:
                 os.kill(pid, sig)
             except ProcessLookupError:
                 pass        # a worker that ended with its parent
+        if sig == signal.SIGKILL:
+            # On a busy machine a killed process lives on for a moment, and all
+            # would look well.
+            self.wait(lambda: not any(self.lives(pid) for pid in pids), program + " to die")
         return pids
+
+    @staticmethod
+    def lives(pid):
+        try:
+            with open("/proc/%d/stat" % pid) as f:
+                return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+        except OSError:
+            return False
 
     def tail(self, lines=40):
         with open(self.log_path, errors="replace") as f:
