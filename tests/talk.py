@@ -114,7 +114,10 @@ class Steps:
         path = os.path.join(self.server.maildir(self.user), ".dormouse")
         for name in os.listdir(path):
             if name.startswith("view-"):
-                os.unlink(os.path.join(path, name))
+                try:
+                    os.unlink(os.path.join(path, name))
+                except FileNotFoundError:
+                    pass        # an older one, that its imap has just removed
 
     def views(self, count):
         """So many view files are there."""
