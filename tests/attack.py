@@ -203,10 +203,17 @@ class Calm:
         return {pid: (name, fd_count(pid)) for pid, name in ps.items()
                 if name in self.PROGRAMS}
 
+    def as_before(self):
+        """The same processes, none with more descriptors. With fewer: something
+        of before had not come to rest."""
+        now = self.look()
+        return now.keys() == self.before.keys() and \
+            all(now[p][1] <= self.before[p][1] for p in now)
+
     def __exit__(self, kind, value, trace):
         if kind is None:
             try:
-                self.server.wait(lambda: self.look() == self.before, "", 15)
+                self.server.wait(self.as_before, "", 15)
             except Failure:
                 raise Failure("processes and descriptors were %r, are %r" %
                               (self.before, self.look()))
