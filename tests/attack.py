@@ -133,8 +133,13 @@ def fd_of(pid, number):
 
 
 def fds(pid):
-    return {int(n): os.readlink("/proc/%d/fd/%s" % (pid, n))
-            for n in os.listdir("/proc/%d/fd" % pid)}
+    found = {}
+    for n in os.listdir("/proc/%d/fd" % pid):
+        try:
+            found[int(n)] = os.readlink("/proc/%d/fd/%s" % (pid, n))
+        except FileNotFoundError:
+            pass            # closed since it was listed
+    return found
 
 
 def fd_count(pid):
@@ -167,7 +172,10 @@ def holder_socket(server, client):
     for number, what in fds(pid).items():
         if not what.startswith("socket:"):
             continue
-        fd = fd_of(pid, number)
+        try:
+            fd = fd_of(pid, number)
+        except OSError:
+            continue        # an earlier session's, closed since it was listed
         with socket.socket(fileno=fd) as s:
             try:
                 if s.family == socket.AF_INET and s.getpeername()[1] == client.local_port:
