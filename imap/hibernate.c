@@ -394,6 +394,7 @@ static const char *compare_and_tell(struct session *s)
 			return "mailbox cannot be compared";
 		if (stream_drain(s->stream) < 0) {
 			s->dead = true;
+			loop_stop(s->loop);
 			return "client is gone";
 		}
 		holder_link_drain(s->holder);
@@ -403,7 +404,7 @@ static const char *compare_and_tell(struct session *s)
 	return "mailbox keeps changing";
 }
 
-const char *hibernate_try(struct session *s)
+static const char *sleep_attempt(struct session *s)
 {
 	struct fence_counts counts;
 	struct ipc_out *out;
@@ -440,4 +441,20 @@ const char *hibernate_try(struct session *s)
 	ret = ipc_send_free(s->holder->fd, &out);
 	(void)fault("sleep-sent");
 	return sleep_wait(s, &counts, ret < 0 ? 0 : KEPT_TIMEOUT_MS);
+}
+
+const char *hibernate_try(struct session *s)
+{
+	const char *why = sleep_attempt(s);
+
+	/* A change that was read while it tried, and that nobody looked at. */
+	if (s->changed && s->idle_tag != NULL && !s->dead && !s->logout) {
+		s->changed = false;
+		(void)idle_news(s);
+		if (stream_drain(s->stream) < 0) {
+			s->dead = true;
+			loop_stop(s->loop);
+		}
+	}
+	return why;
 }

@@ -198,11 +198,6 @@ static void sleep_due(void *ctx)
 	why = hibernate_try(s);
 	if (s->dead || s->logout)
 		return;
-	/* A change that was read while it tried is told all the same. */
-	if (s->changed && s->idle_tag != NULL) {
-		(void)idle_news(s);
-		(void)stream_drain(s->stream);
-	}
 	log_debug("awake", "id=%016llx user=%s reason=%s", (unsigned long long)s->ticket.sid,
 		  log_str(s->ticket.user), log_str(why));
 	loop_timer_set(s->loop, &s->sleep_timer, after > 1000 ? after : 1000, sleep_due, s);

@@ -155,7 +155,7 @@ static void place_remember(struct mail_reader *r)
 static long convert(struct mail_reader *r, char *out, size_t len)
 {
 	struct place *at = &r->at;
-	const char *p, *lf;
+	const char *p = NULL, *lf;
 	long have;
 	size_t run;
 
@@ -260,7 +260,7 @@ static int sizes_compute(struct mail_reader *r)
 	bool after_cr = false;
 	uint64_t in_line = 0;
 	struct place start = r->at;
-	const char *p;
+	const char *p = NULL;
 	long n;
 
 	r->at = (struct place){ 0 };
