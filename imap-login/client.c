@@ -339,7 +339,7 @@ static bool packet_build(struct client *c)
 	buf_append_u32(b, (uint32_t)input_len);
 	if (input_len > 0)
 		buf_append(b, input, input_len);
-	buf_append_u16(b, 0);	/* no TLS yet */
+	buf_append_u32(b, 0);	/* no TLS yet */
 	return !b->failed;
 }
 

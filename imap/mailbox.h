@@ -65,6 +65,9 @@ char mail_store_separator(const struct mail_store *store);
 /* Every mailbox, INBOX first, then by name; parents that do not exist are listed as noselect. fn returns 0 to go on. */
 int mail_store_list(struct mail_store *store,
 		    int (*fn)(void *ctx, const struct mailbox_info *info), void *ctx);
+/* Subscriptions (RFC 3501 6.3.6): names, also of mailboxes that do not exist. In order of names. */
+int mail_store_subscriptions(struct mail_store *store, int (*fn)(void *ctx, const char *name), void *ctx);
+int mail_store_subscribe(struct mail_store *store, const char *name, bool on);
 int mail_store_create(struct mail_store *store, const char *name);
 int mail_store_delete(struct mail_store *store, const char *name);
 int mail_store_rename(struct mail_store *store, const char *from, const char *to);
@@ -149,6 +152,23 @@ int mailbox_store(struct mailbox *box, const struct uidset *uids, enum flag_op o
 		  struct uidset *modified_r, struct uidset *gone_r, uint64_t *modseq_r);
 /* Expunges those of uids that are \Deleted. gone_r: what went by this call. *modseq_r its MODSEQ (0: nothing went). */
 int mailbox_expunge(struct mailbox *box, const struct uidset *uids, struct uidset *gone_r, uint64_t *modseq_r);
+
+/* COPY and MOVE (RFC 6851). Copies keep flags, keywords (by name) and INTERNALDATE; all of them or none.
+ * The n-th member of copied_r (source) became the n-th of new_r; what was gone before is in neither. move: the
+ * sources are expunged in the same go (gone_r: what went; *modseq_r as mailbox_expunge). Durable when it returns 0. */
+int mailbox_copy(struct mailbox *box, const struct uidset *uids, const char *dest, bool move,
+		 struct uidset *copied_r, struct uidset *new_r, uint32_t *uidvalidity_r,
+		 uint8_t dest_id_r[16], uint64_t *dest_modseq_r, struct uidset *gone_r,
+		 uint64_t *modseq_r);
+
+/* What was computed of messages and is kept beside them in the index: it may vanish at any time. */
+enum mail_cache { MAIL_CACHE_ENVELOPE, MAIL_CACHE_STRUCTURE, MAIL_CACHE_COUNT };
+/* Calls fn, ascending, for those in set that have it cached. data is valid until fn returns. */
+int mailbox_cache_rows(struct mailbox *box, const struct uidset *set, enum mail_cache what,
+		       int (*fn)(void *ctx, uint32_t uid, const void *data, size_t len), void *ctx);
+/* Gathers; written (not durably) when there are many, or at mailbox_cache_flush() or close. data NULL: leaves that kind as it is. */
+int mailbox_cache_put(struct mailbox *box, uint32_t uid, enum mail_cache what, const void *data, size_t len);
+int mailbox_cache_flush(struct mailbox *box);
 
 /* Keywords of the mailbox in their order (append-only); pointers valid until the next mailbox_* call. */
 size_t mailbox_keywords(struct mailbox *box, const char *const **names_r);

@@ -242,7 +242,7 @@ static void login_serve(struct spare *sp, struct job *job)
 	tag = cursor_text(c);
 	input_len = cursor_u32(c);
 	input = cursor_bytes(c, input_len);
-	(void)cursor_bytes(c, cursor_u16(c));	/* TLS state: none yet */
+	(void)cursor_bytes(c, cursor_u32(c));	/* TLS state: none yet */
 	if (!cursor_done(c) || tag == NULL) {
 		log_error("login", "id=%016llx reason=%s",
 			  (unsigned long long)s->ticket.sid, log_str("malformed LOGIN message"));

@@ -90,7 +90,7 @@ enum ipc_session_event {
  * LOGIN: u8 RAW_LOGIN, ticket (its own length inside), then [user rights:] msgpack-free:
  *	u16+bytes remote ip text, u16 remote port, u16+bytes local ip text, u16 local port,
  *	u64 login time (unix s), u16+bytes tag of the LOGIN/AUTHENTICATE command (imap answers it),
- *	u32+bytes input read but not used, u16+bytes TLS state (empty without TLS).
+ *	u32+bytes input read but not used, u32+bytes TLS state: stream_tls_export() (empty without TLS).
  *	1 descriptor: the client. imap-login has written everything it had to write; imap
  *	sends the tagged OK.
  * WAKE: u8 RAW_WAKE, ticket, u64 written, u64 consumed, u8 number of keepalives,

@@ -221,7 +221,7 @@ static void session_print(const struct ticket *t, struct cursor *c, int fd)
 	printf(" input=");
 	for (size_t i = 0; input && i < n; i++)
 		printf("%02x", input[i]);
-	printf(" tls=%u", cursor_u16(c));
+	printf(" tls=%u", cursor_u32(c));
 	printf(" %s\n", cursor_done(c) ? "complete" : "MALFORMED");
 }
 
