@@ -1046,12 +1046,15 @@ class Queue:
         raise Failure("%s has no queue" % program)
 
     def stop(self, sig):
-        for pid in self.server.pids("imap"):
-            try:
-                if os.stat("/proc/%d" % pid).st_uid == 0:
-                    os.kill(pid, sig)
-            except OSError:
-                pass
+        """Twice over all of them: while the zygote is not stopped yet it may
+        fork one that the first list does not have."""
+        for _ in range(2):
+            for pid in self.server.pids("imap"):
+                try:
+                    if os.stat("/proc/%d" % pid).st_uid == 0:
+                        os.kill(pid, sig)
+                except OSError:
+                    pass
 
     def take(self, client, wake):
         """(packet, client's descriptor, reply end) of a sleeper's WAKE."""
