@@ -273,7 +273,7 @@ static int request_check(struct request *req)
 
 struct question {
 	uint64_t id, cookie;
-	const char *mechanism, *authzid, *user, *password, *remote, *local;
+	const char *mechanism, *authzid, *user, *password, *remote, *local, *external;
 	bool secured;
 };
 
@@ -315,6 +315,7 @@ bool request_begin(struct channel *ch, struct ipc_in *in)
 	q.remote = ipc_in_str(in);
 	q.local = ipc_in_str(in);
 	q.secured = ipc_in_bool(in);
+	q.external = ipc_in_str(in);
 	if (!ipc_in_done(in))
 		return false;
 	if (question_refused(ch, &q))

@@ -31,6 +31,14 @@ struct client {
 	uint64_t cookie;
 	bool tls;			/* later: set by the handshake */
 	bool secured;			/* TLS, or a client on this machine */
+	/* Set by the handshake, for the SASL mechanisms: the user that the client's
+	   certificate names, if it was asked for and is good ("" else), and what
+	   binds an exchange to this very connection (RFC 9266, RFC 5929 4). */
+	char external[USER_NAME_MAX_BYTES + 1];
+	struct client_cbind {
+		uint8_t bytes[SASL_CBIND_MAX_BYTES];
+		size_t len;		/* 0: not there */
+	} cbind_exporter, cbind_endpoint;
 	bool eof, logged;
 	uint64_t deadline_ms;		/* to log in */
 	uint64_t question;		/* CLIENT_AUTH: its id */

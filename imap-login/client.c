@@ -213,6 +213,7 @@ static struct ipc_out *question_create(const struct client *c, const char *mecha
 	ipc_out_str(out, c->remote.ip);
 	ipc_out_str(out, c->local.ip);
 	ipc_out_bool(out, c->secured);
+	ipc_out_str(out, c->external);
 	return out;
 }
 

@@ -37,6 +37,11 @@
 #define STATE_INPUT_MAX_BYTES		8192
 #define USER_NAME_MAX_BYTES		255
 #define USER_HOME_MAX_BYTES		1024
+/* One message of a SASL exchange, decoded: a name and a password of any
+ * length that can be right, or a SCRAM message with long nonces. */
+#define SASL_MESSAGE_MAX_BYTES		2048
+/* Longest channel binding: a hash of the certificate (RFC 5929 4.1). */
+#define SASL_CBIND_MAX_BYTES		64
 #define MAILBOX_NAME_MAX_BYTES		1024
 #define KEYWORD_MAX_BYTES		128
 #define KEYWORDS_MAX			1024
