@@ -41,6 +41,8 @@ struct tls_record {
 	bool read_closed;	/* close_notify came */
 	bool write_closed;	/* ours went */
 	bool dead;
+	bool alert_owed;	/* of a failure; the only thing that the dead still seal */
+	bool refusal_owed;	/* 1.2: no_renegotiation */
 	uint8_t n_empty, n_warn, n_reneg;
 	uint8_t hs[8], hs_len;	/* a post-handshake message in pieces */
 	uint32_t hs_skip;
