@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef LIB_TLS_RECORD_PRIVATE_H
 #define LIB_TLS_RECORD_PRIVATE_H
-/* Between the files of the record layer: tls-record.c (records), tls-crypto.c
- * (everything that asks libcrypto), tls-record-move.c (from the handshake and
- * from one process to another). */
+/* Between the files of the record layer: tls-record.c (records),
+ * tls-record-content.c (what they say), tls-crypto.c (all that asks libcrypto),
+ * tls-record-move.c (from the handshake and from one process to another). */
 #include "lib/tls-record.h"
 
 #define TLS_TAG_BYTES		16
@@ -25,6 +25,19 @@
 #define TLS_UPDATE_CREDIT	32
 #define TLS_HS_HEADER_BYTES	4
 
+enum tls_content { CONTENT_CCS = 20, CONTENT_ALERT, CONTENT_HANDSHAKE, CONTENT_DATA };
+enum tls_alert {
+	ALERT_CLOSE_NOTIFY = 0, ALERT_UNEXPECTED_MESSAGE = 10, ALERT_BAD_RECORD_MAC = 20,
+	ALERT_RECORD_OVERFLOW = 22, ALERT_HANDSHAKE_FAILURE = 40,
+	ALERT_ILLEGAL_PARAMETER = 47, ALERT_DECODE_ERROR = 50,
+	ALERT_PROTOCOL_VERSION = 70, ALERT_INTERNAL_ERROR = 80, ALERT_USER_CANCELED = 90,
+	ALERT_NO_RENEGOTIATION = 100,
+};
+enum tls_alert_level { LEVEL_WARNING = 1, LEVEL_FATAL };
+enum tls_handshake { HS_CLIENT_HELLO = 1, HS_KEY_UPDATE = 24 };
+
+#define HS_KEY_UPDATE_BYTES	(TLS_HS_HEADER_BYTES + 1)
+
 /* What a suite is: sizes, and whether the nonce has an explicit part in 1.2. */
 struct tls_suite_info {
 	const char *cipher, *digest;	/* as OpenSSL calls them */
@@ -39,6 +52,23 @@ static inline bool tls_has_explicit_nonce(const struct tls_record *t)
 {
 	return t->version == TLS_V12 && tls_suite_info(t->suite)->gcm;
 }
+
+static inline uint32_t tls_get_be(const uint8_t *in, size_t n)
+{
+	uint32_t v = 0;
+
+	for (size_t i = 0; i < n; i++)
+		v = v << 8 | in[i];
+	return v;
+}
+
+/* Kills: no more is read, the alert is all that is still written. TLS_FAIL. */
+enum tls_result tls_record_fail(struct tls_record *t, enum tls_alert alert);
+/* The same without an alert: the client sent one, or none can be sealed. */
+enum tls_result tls_record_die(struct tls_record *t, int alert);
+/* Acts on the content of a record: counters, keys, what is owed. */
+enum tls_result tls_record_content(struct tls_crypto *c, struct tls_record *t,
+				   unsigned type, const uint8_t *text, size_t len);
 
 /* One record's inputs but its text. */
 struct tls_sealing {
@@ -65,4 +95,7 @@ uint64_t tls_key_id(void);
 /* 1.3: key and iv follow from the secret; sequence numbers begin. 0 or -EIO. */
 int tls_direction_derive(struct tls_crypto *c, enum tls_suite suite,
 			 struct tls_direction *d, uint64_t seq);
+/* RFC 8446 7.2: the next generation of a secret, and what follows from it. 0 or -EIO. */
+int tls_direction_update(struct tls_crypto *c, const struct tls_record *t,
+			 struct tls_direction *d);
 #endif

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Records in, records out. Opening is a straight path: what the header allows,
- * the cipher, what was inside, and one function for each content type. Each of
- * those may refuse by record_fail(), which is the only way to die; what does
- * not refuse costs the client one of a bounded number of records without data
- * (empty ones, warnings, KeyUpdates, renegotiations).
+ * the cipher, what was inside, and then what it means (tls-record-content.c).
  *
  * A sequence number is spent before the cipher is asked: a record that fails
  * half way is never tried again with the same nonce. */
@@ -15,34 +12,12 @@
 
 #include "lib/buf.h"
 
-enum content { CONTENT_CCS = 20, CONTENT_ALERT, CONTENT_HANDSHAKE, CONTENT_DATA };
-enum alert {
-	ALERT_CLOSE_NOTIFY = 0, ALERT_UNEXPECTED_MESSAGE = 10, ALERT_BAD_RECORD_MAC = 20,
-	ALERT_RECORD_OVERFLOW = 22, ALERT_HANDSHAKE_FAILURE = 40,
-	ALERT_ILLEGAL_PARAMETER = 47, ALERT_DECODE_ERROR = 50,
-	ALERT_PROTOCOL_VERSION = 70, ALERT_INTERNAL_ERROR = 80, ALERT_USER_CANCELED = 90,
-	ALERT_NO_RENEGOTIATION = 100,
-};
-enum alert_level { LEVEL_WARNING = 1, LEVEL_FATAL };
-enum handshake { HS_CLIENT_HELLO = 1, HS_KEY_UPDATE = 24 };
-
-#define HS_KEY_UPDATE_BYTES	(TLS_HS_HEADER_BYTES + 1)
-
 static void put_be(uint8_t *out, uint64_t v, size_t n)
 {
 	while (n > 0) {
 		out[--n] = (uint8_t)v;
 		v >>= 8;
 	}
-}
-
-static uint32_t get_be(const uint8_t *in, size_t n)
-{
-	uint32_t v = 0;
-
-	for (size_t i = 0; i < n; i++)
-		v = v << 8 | in[i];
-	return v;
 }
 
 static void direction_wipe(struct tls_direction *d)
@@ -56,8 +31,7 @@ void tls_record_wipe(struct tls_record *t)
 	t->dead = true;
 }
 
-/* No more is read; the alert is all that is still written. */
-static enum tls_result record_fail(struct tls_record *t, enum alert alert)
+enum tls_result tls_record_fail(struct tls_record *t, enum tls_alert alert)
 {
 	t->dead = true;
 	t->alert = alert;
@@ -68,11 +42,10 @@ static enum tls_result record_fail(struct tls_record *t, enum alert alert)
 	return TLS_FAIL;
 }
 
-/* Without an alert: the client sent one, or none can be sealed. */
-static enum tls_result record_die(struct tls_record *t, int alert)
+enum tls_result tls_record_die(struct tls_record *t, int alert)
 {
 	t->write_closed = true;
-	record_fail(t, (enum alert)alert);
+	tls_record_fail(t, (enum tls_alert)alert);
 	return TLS_FAIL;
 }
 
@@ -131,7 +104,7 @@ size_t tls_record_size(const struct tls_record *t, size_t n)
 }
 
 /* Appends one record. On failure everything is over. */
-static int seal_one(struct tls_crypto *c, struct tls_record *t, enum content type,
+static int seal_one(struct tls_crypto *c, struct tls_record *t, enum tls_content type,
 	const uint8_t *plain, size_t len, struct buf *out)
 {
 	bool inner = t->version == TLS_V13;
@@ -142,7 +115,7 @@ static int seal_one(struct tls_crypto *c, struct tls_record *t, enum content typ
 	int ret;
 
 	if (!header || t->wr.seq == UINT64_MAX) {
-		record_die(t, ALERT_INTERNAL_ERROR);
+		tls_record_die(t, ALERT_INTERNAL_ERROR);
 		return header ? -EOVERFLOW : -ENOBUFS;
 	}
 	header[0] = inner ? CONTENT_DATA : type;
@@ -158,24 +131,23 @@ static int seal_one(struct tls_crypto *c, struct tls_record *t, enum content typ
 	t->wr.seq++;
 	ret = tls_crypto_seal(c, &s, plain, len, inner ? (int)type : -1, text);
 	if (ret < 0) {
-		record_die(t, ALERT_INTERNAL_ERROR);
+		tls_record_die(t, ALERT_INTERNAL_ERROR);
 		return ret;
 	}
 	buf_added(out, whole);
 	return 0;
 }
 
-static int seal_alert(struct tls_crypto *c, struct tls_record *t, enum alert_level level,
-	enum alert alert, struct buf *out)
+static int seal_alert(struct tls_crypto *c, struct tls_record *t, enum tls_alert_level level,
+	enum tls_alert alert, struct buf *out)
 {
 	const uint8_t text[2] = { level, alert };
 
 	return seal_one(c, t, CONTENT_ALERT, text, sizeof(text), out);
 }
 
-/* RFC 8446 7.2: the next generation of a secret. The last one is gone for good:
- * also from the contexts. */
-static int direction_update(struct tls_crypto *c, struct tls_record *t,
+/* The last secret is gone for good, also from the contexts. */
+int tls_direction_update(struct tls_crypto *c, const struct tls_record *t,
 	struct tls_direction *d)
 {
 	uint8_t next[sizeof(d->secret)] = { 0 };
@@ -200,9 +172,9 @@ static int seal_update(struct tls_crypto *c, struct tls_record *t, bool request,
 
 	if (ret < 0)
 		return ret;
-	ret = direction_update(c, t, &t->wr);
+	ret = tls_direction_update(c, t, &t->wr);
 	if (ret < 0) {
-		record_die(t, ALERT_INTERNAL_ERROR);
+		tls_record_die(t, ALERT_INTERNAL_ERROR);
 		return ret;
 	}
 	/* An answer does not ask itself. */
@@ -221,7 +193,7 @@ static int seal_prepare(struct tls_crypto *c, struct tls_record *t, struct buf *
 		return seal_update(c, t, false, out);
 	if (t->wr.seq < (t->version == TLS_V12 && gcm ? TLS_GCM_RECORDS_MAX : TLS_SEQ_MAX))
 		return 0;
-	record_fail(t, ALERT_INTERNAL_ERROR);
+	tls_record_fail(t, ALERT_INTERNAL_ERROR);
 	return -EOVERFLOW;
 }
 
@@ -298,163 +270,27 @@ int tls_record_update(struct tls_crypto *c, struct tls_record *t, bool request,
 	return t->version == TLS_V13 ? seal_update(c, t, request, out) : 0;
 }
 
-/* --- what was in a record --- */
-
-static enum tls_result open_data(struct tls_record *t, size_t len)
-{
-	if (len == 0) {
-		if (++t->n_empty > TLS_EMPTY_MAX)
-			return record_fail(t, ALERT_UNEXPECTED_MESSAGE);
-		return TLS_NONE;
-	}
-	t->n_empty = t->n_warn = 0;
-	if (t->update_credit < TLS_UPDATE_CREDIT)
-		t->update_credit = TLS_UPDATE_CREDIT;
-	return TLS_DATA;
-}
-
-/* RFC 8446 6, RFC 5246 7.2. In 1.3 the level means nothing. */
-static enum tls_result open_alert(struct tls_record *t, const uint8_t *text, size_t len)
-{
-	if (len != 2)
-		return record_fail(t, ALERT_DECODE_ERROR);
-	if (text[1] == ALERT_CLOSE_NOTIFY) {
-		t->alert = ALERT_CLOSE_NOTIFY;
-		t->read_closed = true;
-		return TLS_EOF;
-	}
-	if (t->version == TLS_V12 && text[0] != LEVEL_WARNING && text[0] != LEVEL_FATAL)
-		return record_fail(t, ALERT_ILLEGAL_PARAMETER);
-	if (t->version == TLS_V12 ? text[0] == LEVEL_FATAL : text[1] != ALERT_USER_CANCELED)
-		return record_die(t, text[1]);
-	if (++t->n_warn > TLS_WARNINGS_MAX)
-		return record_fail(t, ALERT_UNEXPECTED_MESSAGE);
-	return TLS_NONE;
-}
-
-/* The header of a message is in t->hs. */
-static enum tls_result hello_begins(struct tls_record *t)
-{
-	/* Also HelloRequest, which is not the client's to send. */
-	if (t->hs[0] != HS_CLIENT_HELLO)
-		return record_fail(t, ALERT_UNEXPECTED_MESSAGE);
-	if (++t->n_reneg > TLS_RENEGOTIATIONS_MAX)
-		return record_fail(t, ALERT_HANDSHAKE_FAILURE);
-	t->hs_skip = get_be(t->hs + 1, 3);
-	t->hs_len = 0;
-	t->refusal_owed = true;
-	return TLS_REPLY;
-}
-
-/* RFC 5246 7.2.2: a client may ask to renegotiate and is told no. Its
- * ClientHello is skipped, in however many records it comes. */
-static enum tls_result open_handshake12(struct tls_record *t, const uint8_t *text,
-	size_t len)
-{
-	enum tls_result result = TLS_NONE;
-
-	while (len > 0) {
-		size_t n = t->hs_skip ? t->hs_skip : (size_t)(TLS_HS_HEADER_BYTES - t->hs_len);
-
-		if (n > len)
-			n = len;
-		if (t->hs_skip) {
-			t->hs_skip -= (uint32_t)n;
-		} else {
-			memcpy(t->hs + t->hs_len, text, n);
-			t->hs_len += (uint8_t)n;
-		}
-		text += n;
-		len -= n;
-		if (t->hs_len == TLS_HS_HEADER_BYTES)
-			result = hello_begins(t);
-		if (result == TLS_FAIL)
-			break;
-	}
-	return result;
-}
-
-static enum tls_result update_arrives(struct tls_crypto *c, struct tls_record *t)
-{
-	uint8_t request = t->hs[TLS_HS_HEADER_BYTES];
-
-	if (request > 1)
-		return record_fail(t, ALERT_ILLEGAL_PARAMETER);
-	if (t->update_credit == 0)
-		return record_fail(t, ALERT_UNEXPECTED_MESSAGE);
-	t->update_credit--;
-	t->hs_len = 0;
-	if (direction_update(c, t, &t->rd) < 0)
-		return record_fail(t, ALERT_INTERNAL_ERROR);
-	if (!request)
-		return TLS_NONE;
-	t->update_owed = true;
-	return TLS_REPLY;
-}
-
-/* RFC 8446 4.6: of all messages after the handshake a client may send us
- * KeyUpdate alone. It may come in pieces, and must end with its record, since
- * the next one has another key (5.1). */
-static enum tls_result open_handshake13(struct tls_crypto *c, struct tls_record *t,
-	const uint8_t *text, size_t len)
-{
-	size_t n = HS_KEY_UPDATE_BYTES - t->hs_len;
-
-	if (n > len)
-		n = len;
-	memcpy(t->hs + t->hs_len, text, n);
-	t->hs_len += (uint8_t)n;
-	if (t->hs[0] != HS_KEY_UPDATE)
-		return record_fail(t, ALERT_UNEXPECTED_MESSAGE);
-	if (t->hs_len >= TLS_HS_HEADER_BYTES && get_be(t->hs + 1, 3) != 1)
-		return record_fail(t, ALERT_DECODE_ERROR);
-	if (n < len)
-		return record_fail(t, ALERT_UNEXPECTED_MESSAGE);
-	return t->hs_len < HS_KEY_UPDATE_BYTES ? TLS_NONE : update_arrives(c, t);
-}
-
-static enum tls_result open_content(struct tls_crypto *c, struct tls_record *t,
-	unsigned type, const uint8_t *text, size_t len)
-{
-	/* RFC 8446 5.1: nothing comes between the pieces of a message; and no
-	   piece is empty, nor an alert (also RFC 5246 6.2.1). */
-	if ((t->version == TLS_V13 && t->hs_len > 0 && type != CONTENT_HANDSHAKE) ||
-	    (len == 0 && type != CONTENT_DATA))
-		return record_fail(t, ALERT_UNEXPECTED_MESSAGE);
-	switch (type) {
-	case CONTENT_DATA:
-		return open_data(t, len);
-	case CONTENT_ALERT:
-		return open_alert(t, text, len);
-	case CONTENT_HANDSHAKE:
-		return t->version == TLS_V12 ? open_handshake12(t, text, len)
-					     : open_handshake13(c, t, text, len);
-	default:
-		return record_fail(t, ALERT_UNEXPECTED_MESSAGE);
-	}
-}
-
 /* --- opening --- */
 
 /* What can be refused before the rest is waited for. TLS_NONE: nothing. */
 static enum tls_result open_header(struct tls_record *t, const uint8_t *header)
 {
-	size_t body = get_be(header + 3, 2);
+	size_t body = tls_get_be(header + 3, 2);
 	size_t least = seal_overhead(t) - TLS_HEADER_BYTES, most;
 
 	/* In 1.3 all is sealed; ChangeCipherSpec may come before Finished only (5). */
 	if (t->version == TLS_V13 ? header[0] != CONTENT_DATA
 				  : header[0] < CONTENT_ALERT || header[0] > CONTENT_DATA)
-		return record_fail(t, ALERT_UNEXPECTED_MESSAGE);
+		return tls_record_fail(t, ALERT_UNEXPECTED_MESSAGE);
 	/* 1.3's version field means nothing, and is sealed as it is (5.1). */
-	if (t->version == TLS_V12 && get_be(header + 1, 2) != 0x0303)
-		return record_fail(t, ALERT_PROTOCOL_VERSION);
+	if (t->version == TLS_V12 && tls_get_be(header + 1, 2) != 0x0303)
+		return tls_record_fail(t, ALERT_PROTOCOL_VERSION);
 	/* 1.3 allows padding, and a limit on text does not limit it. */
 	most = t->version == TLS_V13 ? TLS_PLAIN_MAX_BYTES + 256 : t->recv_max + least;
 	if (body > most)
-		return record_fail(t, ALERT_RECORD_OVERFLOW);
+		return tls_record_fail(t, ALERT_RECORD_OVERFLOW);
 	if (body < least)
-		return record_fail(t, ALERT_BAD_RECORD_MAC);
+		return tls_record_fail(t, ALERT_BAD_RECORD_MAC);
 	return TLS_NONE;
 }
 
@@ -487,22 +323,22 @@ static enum tls_result open_record(struct tls_crypto *c, struct tls_record *t,
 	int ret;
 
 	if (t->rd.seq >= TLS_SEQ_MAX)
-		return record_fail(t, ALERT_INTERNAL_ERROR);
+		return tls_record_fail(t, ALERT_INTERNAL_ERROR);
 	sealing_init(t, &s, &t->rd, record, len,
 		explicit_nonce ? record + TLS_HEADER_BYTES : NULL);
 	t->rd.seq++;
 	ret = tls_crypto_open(c, &s, text, len);
 	if (ret < 0)
-		return record_fail(t, ret == -EBADMSG ? ALERT_BAD_RECORD_MAC
+		return tls_record_fail(t, ret == -EBADMSG ? ALERT_BAD_RECORD_MAC
 						      : ALERT_INTERNAL_ERROR);
 	if (t->version == TLS_V13) {
 		ret = open_inner(t, text, &len, &type);
 		if (ret > 0)
-			return record_fail(t, (enum alert)ret);
+			return tls_record_fail(t, (enum tls_alert)ret);
 	}
 	*text_r = text;
 	*len_r = len;
-	return open_content(c, t, type, text, len);
+	return tls_record_content(c, t, type, text, len);
 }
 
 enum tls_result tls_record_open(struct tls_crypto *c, struct tls_record *t, uint8_t *buf,
@@ -522,7 +358,7 @@ enum tls_result tls_record_open(struct tls_crypto *c, struct tls_record *t, uint
 	}
 	if (len >= TLS_HEADER_BYTES) {
 		result = open_header(t, buf);
-		whole += get_be(buf + 3, 2);
+		whole += tls_get_be(buf + 3, 2);
 	}
 	if (result == TLS_FAIL)
 		return result;
