@@ -33,6 +33,8 @@ static const struct command commands[] = {
 	{ "STORE",	CMD_IN_SELECTED | CMD_UID | CMD_NO_EXPUNGE, cmd_store },
 	{ "SEARCH",	CMD_IN_SELECTED | CMD_UID | CMD_NO_EXPUNGE, cmd_search },
 	{ "EXPUNGE",	CMD_IN_SELECTED | CMD_UID,		cmd_expunge },
+	{ "COPY",	CMD_IN_SELECTED | CMD_UID,		cmd_copy },
+	{ "MOVE",	CMD_IN_SELECTED | CMD_UID,		cmd_copy },
 	{ "APPEND",	CMD_ANY,				cmd_append },
 };
 

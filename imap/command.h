@@ -74,6 +74,7 @@ void cmd_fetch(struct cmd *cmd);
 void cmd_store(struct cmd *cmd);
 void cmd_search(struct cmd *cmd);
 void cmd_expunge(struct cmd *cmd);	/* and UID EXPUNGE (RFC 4315) */
+void cmd_copy(struct cmd *cmd);		/* and MOVE */
 void cmd_append(struct cmd *cmd);	/* runs at the end of the line */
 /* At IMAP_PARSE_STREAM: the arguments so far are parsed, the message follows. Reads all
  * of the literal (or refuses it: a tagged NO instead of the continuation, returns false and the session resets the

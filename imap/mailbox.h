@@ -153,9 +153,10 @@ int mailbox_store(struct mailbox *box, const struct uidset *uids, enum flag_op o
 /* Expunges those of uids that are \Deleted. gone_r: what went by this call. *modseq_r its MODSEQ (0: nothing went). */
 int mailbox_expunge(struct mailbox *box, const struct uidset *uids, struct uidset *gone_r, uint64_t *modseq_r);
 
-/* COPY and MOVE (RFC 6851). Copies keep flags, keywords (by name) and INTERNALDATE; all of them or none.
- * The n-th member of copied_r (source) became the n-th of new_r; what was gone before is in neither. move: the
- * sources are expunged in the same go (gone_r: what went; *modseq_r as mailbox_expunge). Durable when it returns 0. */
+/* COPY and MOVE (RFC 6851). Copies keep flags, keywords (by name) and INTERNALDATE; all of them or none:
+ * EXPUNGED if one of uids is gone. A move is of those that are there (gone ones are in no set), also all or none: the
+ * sources are expunged in the same go (gone_r: what went, may be NULL; *modseq_r as mailbox_expunge). The n-th member of
+ * copied_r (source) became the n-th of new_r. dest may be box itself. NONEXISTENT is about dest. Durable when it returns 0. */
 int mailbox_copy(struct mailbox *box, const struct uidset *uids, const char *dest, bool move,
 		 struct uidset *copied_r, struct uidset *new_r, uint32_t *uidvalidity_r,
 		 uint8_t dest_id_r[16], uint64_t *dest_modseq_r, struct uidset *gone_r,

@@ -72,7 +72,7 @@ const char *session_remote(const struct session *s)
 const char *session_capabilities(const struct session *s)
 {
 	(void)s;
-	return "IMAP4rev1 LITERAL+ ID ENABLE IDLE CHILDREN UNSELECT UIDPLUS CONDSTORE QRESYNC";
+	return "IMAP4rev1 LITERAL+ ID ENABLE IDLE CHILDREN UNSELECT UIDPLUS MOVE CONDSTORE QRESYNC";
 }
 
 bool session_condstore(const struct session *s)

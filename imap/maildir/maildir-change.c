@@ -139,20 +139,20 @@ static int list_to_row(struct change *c)
 	return rc ? rc : keywords_to_index(c);
 }
 
-static int change_open(struct change *c, bool durable, bool sync)
+/* Is it still there, and its list? */
+static int change_check(struct change *c)
 {
 	struct stat st;
-	int rc;
 
 	if (fstat(c->box->dir_fd, &st) < 0)
 		return -errno;
-	if (st.st_nlink == 0)
-		return MAILBOX_E_GONE;
-	rc = list_open(c->box);
-	if (rc == 0)
-		rc = index_begin(&c->box->store->index, durable);
-	if (rc == 0)
-		rc = row_load(c);
+	return st.st_nlink == 0 ? MAILBOX_E_GONE : list_open(c->box);
+}
+
+static int change_load(struct change *c, bool sync)
+{
+	int rc = row_load(c);
+
 	if (rc == 0)
 		rc = list_to_row(c);
 	/* Messages of a session that died, or everything: what the list says
@@ -163,16 +163,25 @@ static int change_open(struct change *c, bool durable, bool sync)
 	return rc;
 }
 
+static void change_init(struct change *c, struct mailbox *box)
+{
+	*c = (struct change){ .box = box };
+	buf_init(&c->lines, LINES_MAX_BYTES);
+}
+
 int change_begin(struct mailbox *box, bool durable, bool sync, struct change *c)
 {
 	int rc;
 
-	*c = (struct change){ .box = box };
-	buf_init(&c->lines, LINES_MAX_BYTES);
+	change_init(c, box);
 	rc = list_lock(box);
 	if (rc)
 		return rc;
-	rc = change_open(c, durable, sync);
+	rc = change_check(c);
+	if (rc == 0)
+		rc = index_begin(&box->store->index, durable);
+	if (rc == 0)
+		rc = change_load(c, sync);
 	if (rc)
 		change_abort(c);
 	return rc;
@@ -208,7 +217,8 @@ int change_lines(struct change *c)
 	return rc;
 }
 
-int change_commit(struct change *c)
+/* All of a change but COMMIT. */
+static int change_write(struct change *c)
 {
 	struct index *ix = &c->box->store->index;
 	int rc = change_lines(c);
@@ -221,11 +231,23 @@ int change_commit(struct change *c)
 		rc = index_box_set(ix, &c->row);
 	if (rc == 0 && c->touched)
 		rc = index_commit(ix);
+	return rc;
+}
+
+static void change_done(struct change *c)
+{
+	c->box->row = c->row;
+	c->box->row_opened = c->box->store->index.opened;
+}
+
+int change_commit(struct change *c)
+{
+	struct index *ix = &c->box->store->index;
+	int rc = change_write(c);
+
 	index_rollback(ix);	/* nothing, if it was committed */
-	if (rc == 0) {
-		c->box->row = c->row;
-		c->box->row_opened = ix->opened;
-	}
+	if (rc == 0)
+		change_done(c);
 	change_end(c, rc != 0);
 	index_checkpoint(ix);
 	return rc;
@@ -233,6 +255,88 @@ int change_commit(struct change *c)
 
 uint64_t change_modseq(struct change *c)
 {
+/* ---- two mailboxes ---- */
+
+static int pair_lock(struct mailbox *from, struct mailbox *to)
+{
+	bool swap = memcmp(from->id, to->id, sizeof(from->id)) > 0;
+	struct mailbox *first = swap ? to : from, *second = swap ? from : to;
+	int rc = list_lock(first);
+
+	if (rc == 0 && from != to) {
+		rc = list_lock(second);
+		if (rc)
+			list_unlock(first);
+	}
+	return rc;
+}
+
+/* The destination's errors say that there is none. */
+static int dest_error(int rc)
+{
+	return rc == MAILBOX_E_GONE || rc == MAILBOX_E_VALIDITY ? MAILBOX_E_NONEXISTENT : rc;
+}
+
+int change_begin_pair(struct mailbox *from, struct mailbox *to, struct change *src,
+		      struct change *dst)
+{
+	int rc;
+
+	change_init(src, from);
+	if (dst != src)
+		change_init(dst, to);
+	rc = pair_lock(from, to);
+	if (rc == MAILBOX_E_GONE) {
+		struct stat st;
+
+		return fstat(from->dir_fd, &st) == 0 && st.st_nlink == 0 ? rc : dest_error(rc);
+	}
+	if (rc)
+		return rc;
+	rc = change_check(src);
+	if (rc == 0 && dst != src)
+		rc = dest_error(change_check(dst));
+	if (rc == 0)
+		rc = index_begin(&from->store->index, true);
+	if (rc == 0)
+		rc = change_load(src, false);
+	if (rc == 0 && dst != src)
+		rc = dest_error(change_load(dst, false));
+	if (rc)
+		change_abort_pair(src, dst);
+	return rc;
+}
+
+int change_commit_pair(struct change *src, struct change *dst)
+{
+	int rc = change_write(src);
+
+	if (rc == 0 && dst != src)
+		rc = change_write(dst);
+	if (rc == 0 && (src->touched || dst->touched))
+		rc = index_commit(&src->box->store->index);
+	if (rc)
+		return rc;
+	index_rollback(&src->box->store->index);
+	change_done(src);
+	change_done(dst);
+	return 0;
+}
+
+void change_end_pair(struct change *src, struct change *dst)
+{
+	change_end(src, false);
+	if (dst != src)
+		change_end(dst, false);
+	index_checkpoint(&src->box->store->index);
+}
+
+void change_abort_pair(struct change *src, struct change *dst)
+{
+	index_rollback(&src->box->store->index);
+	change_end_pair(src, dst);
+}
+
 	if (c->modseq)
 		return c->modseq;
 	c->modseq = c->row.highestmodseq + 1;

@@ -157,6 +157,17 @@ int change_uid(struct change *c, const char *base, bool durable, uint32_t *uid_r
 void change_line(struct change *c, const struct uidlist_line *l, bool durable);
 void change_keywords_line(struct change *c, const struct msg *m);
 /* Our own renames changed the directories: before our first one they were as row says. */
+/* The same for two mailboxes in one transaction, durable; src and dst are the same
+ * pointer when both are one mailbox. The locks are taken in the order of the ids, so that
+ * two sessions that copy crosswise do not wait for each other. NONEXISTENT: the destination
+ * is gone. */
+int change_begin_pair(struct mailbox *from, struct mailbox *to, struct change *src,
+		      struct change *dst);
+/* Both stay locked, so that a failed commit can be undone: change_end_pair() after 0, else
+ * change_abort_pair(). */
+int change_commit_pair(struct change *src, struct change *dst);
+void change_end_pair(struct change *src, struct change *dst);
+void change_abort_pair(struct change *src, struct change *dst);
 void change_stamps_before(struct change *c, bool clean_r[DIR_COUNT]);
 void change_stamps_after(struct change *c, const bool clean[DIR_COUNT]);
 /* Finds or creates a keyword. */
