@@ -229,8 +229,6 @@ static int change_write(struct change *c)
 		rc = index_history_prune(ix, &c->row);
 	if (rc == 0 && c->touched)
 		rc = index_box_set(ix, &c->row);
-	if (rc == 0 && c->touched)
-		rc = index_commit(ix);
 	return rc;
 }
 
@@ -245,6 +243,8 @@ int change_commit(struct change *c)
 	struct index *ix = &c->box->store->index;
 	int rc = change_write(c);
 
+	if (rc == 0 && c->touched)
+		rc = index_commit(ix);
 	index_rollback(ix);	/* nothing, if it was committed */
 	if (rc == 0)
 		change_done(c);
@@ -253,8 +253,6 @@ int change_commit(struct change *c)
 	return rc;
 }
 
-uint64_t change_modseq(struct change *c)
-{
 /* ---- two mailboxes ---- */
 
 static int pair_lock(struct mailbox *from, struct mailbox *to)
@@ -337,6 +335,8 @@ void change_abort_pair(struct change *src, struct change *dst)
 	change_end_pair(src, dst);
 }
 
+uint64_t change_modseq(struct change *c)
+{
 	if (c->modseq)
 		return c->modseq;
 	c->modseq = c->row.highestmodseq + 1;

@@ -147,16 +147,6 @@ int change_lines(struct change *c);
 /* Commits if touched, and unlocks. */
 int change_commit(struct change *c);
 void change_abort(struct change *c);
-/* The MODSEQ of this change, reserved. */
-uint64_t change_modseq(struct change *c);
-/* The next UID, with its line for a base. durable: on disk before the change; else a
- * power failure may lose the line: then the message gets a new UID, but this one is not
- * given again. */
-int change_uid(struct change *c, const char *base, bool durable, uint32_t *uid_r);
-/* A line that must be on disk before the change (durable) or may be lost. */
-void change_line(struct change *c, const struct uidlist_line *l, bool durable);
-void change_keywords_line(struct change *c, const struct msg *m);
-/* Our own renames changed the directories: before our first one they were as row says. */
 /* The same for two mailboxes in one transaction, durable; src and dst are the same
  * pointer when both are one mailbox. The locks are taken in the order of the ids, so that
  * two sessions that copy crosswise do not wait for each other. NONEXISTENT: the destination
@@ -168,6 +158,16 @@ int change_begin_pair(struct mailbox *from, struct mailbox *to, struct change *s
 int change_commit_pair(struct change *src, struct change *dst);
 void change_end_pair(struct change *src, struct change *dst);
 void change_abort_pair(struct change *src, struct change *dst);
+/* The MODSEQ of this change, reserved. */
+uint64_t change_modseq(struct change *c);
+/* The next UID, with its line for a base. durable: on disk before the change; else a
+ * power failure may lose the line: then the message gets a new UID, but this one is not
+ * given again. */
+int change_uid(struct change *c, const char *base, bool durable, uint32_t *uid_r);
+/* A line that must be on disk before the change (durable) or may be lost. */
+void change_line(struct change *c, const struct uidlist_line *l, bool durable);
+void change_keywords_line(struct change *c, const struct msg *m);
+/* Our own renames changed the directories: before our first one they were as row says. */
 void change_stamps_before(struct change *c, bool clean_r[DIR_COUNT]);
 void change_stamps_after(struct change *c, const bool clean[DIR_COUNT]);
 /* Finds or creates a keyword. */
