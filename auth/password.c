@@ -3,10 +3,16 @@
  * in the prefix that their hashes must have: libcrypt goes by the prefix. */
 #include "auth/password.h"
 
+#include <assert.h>
 #include <crypt.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
+
+#include "auth/argon2.h"
+#include "auth/scram-keys.h"
+
+static_assert(PASSWORD_HASH_MAX_BYTES == CRYPT_OUTPUT_SIZE - 1, "libcrypt's limit");
 
 static const struct scheme {
 	const char *name;
@@ -20,6 +26,9 @@ static const struct scheme {
 	{ "SHA256-CRYPT",	PASSWORD_CRYPT,	"$5$" },
 	{ "BLF-CRYPT",		PASSWORD_CRYPT,	"$2" },
 	{ "MD5-CRYPT",		PASSWORD_CRYPT,	"$1$" },
+	{ "ARGON2I",		PASSWORD_ARGON2, "$argon2i$" },
+	{ "ARGON2ID",		PASSWORD_ARGON2, "$argon2id$" },
+	{ "SCRAM-SHA-256",	PASSWORD_SCRAM,	NULL },
 };
 
 /* The scheme of that name, or NULL. */
@@ -32,12 +41,8 @@ static const struct scheme *scheme_find(const char *name, size_t len)
 	return NULL;
 }
 
-static const char *crypt_parse(const char *hash, const char *prefix)
+static const char *crypt_check(const char *hash)
 {
-	if (prefix && strncmp(hash, prefix, strlen(prefix)) != 0)
-		return "the hash is not one of its scheme";
-	if (strlen(hash) >= CRYPT_OUTPUT_SIZE)
-		return "the hash is too long";
 	switch (crypt_checksalt(hash)) {
 	case CRYPT_SALT_INVALID:
 	case CRYPT_SALT_METHOD_DISABLED:
@@ -45,6 +50,24 @@ static const char *crypt_parse(const char *hash, const char *prefix)
 	default:
 		return NULL;
 	}
+}
+
+static const char *hash_check(const struct scheme *scheme, const char *hash)
+{
+	struct scram_keys keys;
+
+	if (scheme->prefix && strncmp(hash, scheme->prefix, strlen(scheme->prefix)) != 0)
+		return "the hash is not one of its scheme";
+	if (strlen(hash) > PASSWORD_HASH_MAX_BYTES)
+		return "the hash is too long";
+	switch (scheme->scheme) {
+	case PASSWORD_CRYPT:	return crypt_check(hash);
+	case PASSWORD_ARGON2:	return argon2_hash_check(hash);
+	case PASSWORD_SCRAM:	return scram_keys_parse(hash, &keys);
+	case PASSWORD_PLAIN:
+	case PASSWORD_LOCKED:	break;
+	}
+	return NULL;
 }
 
 const char *password_parse(const char *field, enum password_scheme *scheme_r,
@@ -71,7 +94,7 @@ const char *password_parse(const char *field, enum password_scheme *scheme_r,
 		*scheme_r = PASSWORD_LOCKED;
 		return NULL;
 	}
-	return crypt_parse(field, scheme->prefix);
+	return hash_check(scheme, field);
 }
 
 /* Takes the time that the longer one needs, equal or not. */
@@ -106,6 +129,8 @@ bool password_matches(enum password_scheme scheme, const char *hash, const char 
 	switch (scheme) {
 	case PASSWORD_PLAIN:	return text_equal(hash, password);
 	case PASSWORD_CRYPT:	return crypt_matches(hash, password);
+	case PASSWORD_ARGON2:	return argon2_hash_matches(hash, password);
+	case PASSWORD_SCRAM:	return scram_keys_match(hash, password);
 	case PASSWORD_LOCKED:	return false;
 	}
 	return false;

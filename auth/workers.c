@@ -10,7 +10,6 @@
  * that do not exist, keeps one worker busy and not all of them. */
 #include "auth/workers.h"
 
-#include <crypt.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -21,15 +20,23 @@
 #include <unistd.h>
 
 #include "auth/password.h"
+#include "auth/scram-keys.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/sandbox.h"
 
-/* One packet; both ends are this program. */
+/* One packet each; both ends are this program. */
 struct wire_job {
-	char hash[CRYPT_OUTPUT_SIZE];
+	enum password_scheme scheme;
+	bool derive;
+	struct scram_keys keys;
+	char hash[PASSWORD_HASH_MAX_BYTES + 1];
 	char password[PASSWORD_MAX_BYTES + 1];
+};
+struct wire_answer {
+	bool yes;
+	struct scram_keys keys;
 };
 
 struct worker {
@@ -72,6 +79,19 @@ static int worker_enter(int *fd, uid_t uid, gid_t gid)
 	return sandbox_seccomp(SANDBOX_AUTH);
 }
 
+static void worker_do(struct wire_job *job, struct wire_answer *answer)
+{
+	job->hash[sizeof(job->hash) - 1] = '\0';
+	job->password[sizeof(job->password) - 1] = '\0';
+	if (job->derive) {
+		answer->yes = scram_keys_derive(job->password, &job->keys);
+		answer->keys = job->keys;
+	} else {
+		answer->yes = password_matches(job->scheme, job->hash, job->password);
+	}
+	explicit_bzero(job, sizeof(*job));
+}
+
 static int worker_serve(int fd)
 {
 	struct wire_job job;
@@ -82,11 +102,11 @@ static int worker_serve(int fd)
 			continue;
 		if (n != (ssize_t)sizeof(job))
 			return n == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-		job.hash[sizeof(job.hash) - 1] = '\0';
-		job.password[sizeof(job.password) - 1] = '\0';
-		char yes = password_matches(PASSWORD_CRYPT, job.hash, job.password);
-		explicit_bzero(&job, sizeof(job));
-		if (send(fd, &yes, 1, MSG_NOSIGNAL) != 1)
+		struct wire_answer answer = { .yes = false };
+		worker_do(&job, &answer);
+		ssize_t sent = send(fd, &answer, sizeof(answer), MSG_NOSIGNAL);
+		explicit_bzero(&answer, sizeof(answer));
+		if (sent != (ssize_t)sizeof(answer))
 			return EXIT_FAILURE;
 	}
 }
@@ -163,8 +183,12 @@ static bool worker_give(struct worker *w, struct worker_job *job)
 	size_t len = strlen(job->password);
 	w->too_long = len > PASSWORD_MAX_BYTES;
 	memcpy(wire.password, job->password, w->too_long ? PASSWORD_MAX_BYTES : len);
-	size_t hash_len = strnlen(job->hash, sizeof(wire.hash) - 1);
-	memcpy(wire.hash, job->hash, hash_len);
+	wire.scheme = job->scheme;
+	wire.derive = job->keys != NULL;
+	if (job->keys)
+		wire.keys = *job->keys;
+	else
+		memcpy(wire.hash, job->hash, strnlen(job->hash, sizeof(wire.hash) - 1));
 	/* It has nothing else to read: there is room, or it is dead. */
 	ssize_t n = send(w->fd, &wire, sizeof(wire), MSG_NOSIGNAL | MSG_DONTWAIT);
 	explicit_bzero(&wire, sizeof(wire));
@@ -251,19 +275,23 @@ static void worker_event(void *ctx, uint32_t events)
 {
 	struct worker *w = ctx;
 	struct worker_job *job = w->job;
-	char yes;
+	struct wire_answer answer;
 
-	ssize_t n = recv(w->fd, &yes, 1, MSG_DONTWAIT);
+	ssize_t n = recv(w->fd, &answer, sizeof(answer), MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n != 1) {
+	if (n != (ssize_t)sizeof(answer)) {
 		worker_dead(w);
 		return;
 	}
 	w->job = NULL;
 	workers_dispatch(w->pool);
+	bool match = answer.yes && !w->too_long;
+	if (job && job->keys && match)
+		*job->keys = answer.keys;
+	explicit_bzero(&answer, sizeof(answer));
 	if (job)
-		job->done(job, yes == 1 && !w->too_long ? JOB_MATCH : JOB_MISMATCH);
+		job->done(job, match ? JOB_MATCH : JOB_MISMATCH);
 }
 
 int workers_attach(struct workers *pool, struct loop *loop, void (*lost)(void *ctx), void *ctx)

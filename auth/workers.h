@@ -6,9 +6,11 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "auth/password.h"
 #include "lib/list.h"
 
 struct loop;
+struct scram_keys;
 struct workers;
 
 #define WORKERS_COUNT		2
@@ -22,8 +24,12 @@ typedef void worker_job_fn(struct worker_job *job, enum job_result result);
 struct worker_job {
 	struct list node;
 	const char *user;	/* at most one check of a name runs at a time */
+	enum password_scheme scheme;
 	const char *hash;
 	const char *password;
+	/* Not NULL: no check, but scram_keys_derive(); the keys are there when
+	   the result is JOB_MATCH. hash is not used. */
+	struct scram_keys *keys;
 	worker_job_fn *done;
 };
 
