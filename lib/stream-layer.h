@@ -37,4 +37,6 @@ struct stream_layer {
  * must be flushed (0), else -EBUSY. Input that is buffered already stays as it
  * is, above the new layer: it must be consumed (or put below) by then. */
 int stream_push_layer(struct stream *s, struct stream_layer *l);
+/* The layer of that kind, or NULL. */
+struct stream_layer *stream_find_layer(struct stream *s, const struct stream_layer_ops *ops);
 #endif

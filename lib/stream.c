@@ -55,6 +55,7 @@ struct stream {
 	size_t in_max;
 	size_t read_size;
 	uint64_t bytes_in, bytes_out;
+	struct stream_counts wire;
 	struct stream_queue prelude;
 };
 
@@ -110,7 +111,10 @@ static long socket_read(struct stream_layer *l, void *data, size_t size)
 	do
 		n = read(s->fd, data, size);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return -errno;
+	s->wire.read += (uint64_t)n;
+	return n;
 }
 
 /* sendmsg() for MSG_NOSIGNAL: a client that is gone is an error, no signal. */
@@ -123,7 +127,10 @@ static long socket_send(struct stream *s, const void *data, size_t len)
 	do
 		n = sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return -errno;
+	s->wire.written += (uint64_t)n;
+	return n;
 }
 
 /* The prelude goes below all layers: under TLS it is sealed already. */
@@ -239,6 +246,15 @@ int stream_push_layer(struct stream *s, struct stream_layer *l)
 	return 0;
 }
 
+struct stream_layer *stream_find_layer(struct stream *s, const struct stream_layer_ops *ops)
+{
+	for (struct stream_layer *l = s->top; l != NULL; l = l->below) {
+		if (l->ops == ops)
+			return l;
+	}
+	return NULL;
+}
+
 static int stream_fail(struct stream *s, int error)
 {
 	if (!s->error)
@@ -275,6 +291,15 @@ long stream_fill(struct stream *s)
 	if ((size_t)n == s->read_size && s->read_size < STREAM_READ_MAX_BYTES)
 		s->read_size *= 2;
 	return n;
+}
+
+long stream_refill(struct stream *s)
+{
+	for (const struct stream_layer *l = s->top; l != NULL; l = l->below) {
+		if (l->ops->kept_in(l) > 0)
+			return stream_fill(s);
+	}
+	return -EAGAIN;
 }
 
 static int stream_poll(struct stream *s, short events)
@@ -514,6 +539,11 @@ uint64_t stream_bytes_in(const struct stream *s)
 uint64_t stream_bytes_out(const struct stream *s)
 {
 	return s->bytes_out;
+}
+
+struct stream_counts stream_wire(const struct stream *s)
+{
+	return s->wire;
 }
 
 void stream_set_bytes(struct stream *s, uint64_t in, uint64_t out)

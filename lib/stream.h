@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct stream;
+struct stream_counts { uint64_t read, written; };
 /* Takes fd over (non-blocking is set). input_max: the most bytes that are
  * buffered unread. NULL: no memory (fd is not taken then). */
 struct stream *stream_create(int fd, size_t input_max);
@@ -25,6 +26,10 @@ int stream_steal_fd(struct stream *s);
 /* Reads what is there. >0: that many new bytes; 0: the peer's end (EOF);
  * -EAGAIN; -ENOBUFS: the buffer is full, consume first; other -errno: dead. */
 long stream_fill(struct stream *s);
+/* Layers hand up no more than was asked for, and keep the rest, of which poll()
+ * knows nothing: call this until -EAGAIN when the input was used and more is
+ * wanted. Reads what layers keep; -EAGAIN if that is nothing (whole), else as stream_fill(). */
+long stream_refill(struct stream *s);
 /* What is unread. Valid until the next fill/consume. */
 const uint8_t *stream_input(const struct stream *s, size_t *len_r);
 void stream_consume(struct stream *s, size_t n);
@@ -62,6 +67,9 @@ size_t stream_pending(const struct stream *s);	/* bytes gathered, not written */
 int stream_error(const struct stream *s);	/* 0, or the -errno that stuck */
 uint64_t stream_bytes_in(const struct stream *s);
 uint64_t stream_bytes_out(const struct stream *s);
+/* Bytes read from and written to the socket itself since stream_create(), a
+ * prelude and the layers' own (TLS records without data) included. */
+struct stream_counts stream_wire(const struct stream *s);
 /* For counters that go on after a sleep. */
 void stream_set_bytes(struct stream *s, uint64_t in, uint64_t out);
 #endif
