@@ -15,6 +15,7 @@
  * ours, or sealed. What is refused is what this program would not have said. */
 #include "lib/tls-record-private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@
 #include "lib/cursor.h"
 
 #define BLOB_FORMAT	1
+#define BLOB_HEAD_BYTES	40
 #define BLOB_HS_BYTES	5
 
 enum blob_flags {
@@ -117,6 +119,15 @@ static void pack_direction12(const struct tls_record *t, const struct tls_direct
 	}
 }
 
+static size_t blob_size(const struct tls_record *t)
+{
+	const struct tls_suite_info *info = tls_suite_info(t->suite);
+
+	return BLOB_HEAD_BYTES +
+	       2 * (t->version == TLS_V13 ? info->secret_bytes
+					  : info->key_bytes + (size_t)TLS_NONCE_BYTES);
+}
+
 static uint8_t pack_flags(const struct tls_record *t)
 {
 	return (uint8_t)((t->update_owed ? BLOB_UPDATE_OWED : 0) |
@@ -128,11 +139,15 @@ static uint8_t pack_flags(const struct tls_record *t)
 int tls_record_export(const struct tls_record *t, struct buf *out)
 {
 	uint8_t hs[BLOB_HS_BYTES] = { 0 };
-	size_t secret, before = out->len;
+	size_t secret;
 
 	if (t->dead)
 		return -EPERM;
+	/* At once: a buffer that grows leaves copies of secrets behind. */
+	if (!buf_reserve(out, blob_size(t)))
+		return -ENOBUFS;
 	secret = tls_suite_info(t->suite)->secret_bytes;
+	assert(t->hs_len < sizeof(hs));
 	memcpy(hs, t->hs, t->hs_len);
 	buf_append_str(out, "TR");
 	buf_append_u8(out, BLOB_FORMAT);
@@ -158,13 +173,8 @@ int tls_record_export(const struct tls_record *t, struct buf *out)
 		pack_direction12(t, &t->rd, out);
 		pack_direction12(t, &t->wr, out);
 	}
-	if (!out->failed)
-		return 0;
-	if (out->len > before) {	/* half a secret is a secret */
-		explicit_bzero(out->data + before, out->len - before);
-		out->len = before;
-	}
-	return -ENOBUFS;
+	assert(!out->failed);
+	return 0;
 }
 
 /* --- in --- */
