@@ -24,6 +24,7 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/settings.h"
+#include "lib/version.h"
 
 struct program {
 	struct loop *loop;
@@ -200,6 +201,7 @@ static int program_signals(struct program *p)
 	signal(SIGPIPE, SIG_IGN);
 	/* From a terminal: master is interrupted too, and tells us. */
 	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);	/* meant for sessions */
 	/* Workers are not waited for. */
 	signal(SIGCHLD, SIG_IGN);
 	int ret = loop_signal(p->loop, SIGTERM, on_terminate, p);
@@ -269,11 +271,12 @@ static void program_end(struct program *p)
 	ticket_key_wipe(&p->key);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct program p = { .exit_status = EXIT_SUCCESS };
 	int key_fd = -1;
 
+	version_check(argc, argv);
 	log_open("auth", LOG_TO_STDERR, LOG_L_INFO);
 	log_crash_handler();
 	fault_init();

@@ -9,13 +9,15 @@
 #include "lib/ipc-proto.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
+#include "lib/version.h"
 
 static struct holder holder;
 
-int main(void)
+int main(int argc, char **argv)
 {
 	int status = EXIT_FAILURE;
 
+	version_check(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	log_open("imap-hibernate", LOG_TO_STDERR, LOG_L_INFO);
 	log_crash_handler();

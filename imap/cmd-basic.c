@@ -6,6 +6,7 @@
 #include "imap/holder-link.h"
 #include "lib/imap-write.h"
 #include "lib/log.h"
+#include "lib/version.h"
 
 /* RFC 9051 6.1.1 */
 void cmd_capability(struct cmd *cmd)
@@ -62,8 +63,9 @@ void cmd_id(struct cmd *cmd)
 			  log_mem(key->data, (unsigned)key->len),
 			  log_mem(value->data, (unsigned)value->len));
 	}
-	stream_puts(cmd->session->stream,
-		    "* ID (\"name\" \"Dormouse\" \"version\" \"" DORMOUSE_VERSION "\")\r\n");
+	stream_printf(cmd->session->stream,
+		      "* ID (\"name\" \"Dormouse\" \"version\" \"%s\")\r\n",
+		      dormouse_version);
 	cmd_ok(cmd, "ID completed.");
 }
 

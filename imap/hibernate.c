@@ -36,7 +36,7 @@ const char *hibernate_refusal(struct session *s)
 	bool ended;
 	int unread = 0;
 
-	if (!s->set->hibernate)
+	if (!s->set->hibernate && s->replace_by_ms == 0)
 		return "sleeping is switched off";
 	if (s->dead || s->logout)
 		return "session ends";

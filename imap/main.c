@@ -15,6 +15,7 @@
 #include "lib/ipc-proto.h"
 #include "lib/log.h"
 #include "lib/seal.h"
+#include "lib/version.h"
 
 static enum log_level level_of(const char *name)
 {
@@ -40,12 +41,13 @@ static void warm(void)
 	buf_deinit(&out);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct zygote *z = NULL;
 	const struct settings *set;
 	int ret;
 
+	version_check(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_NAME, "imap");	/* after an exec of /proc/self/exe, too */
 	fault_init();

@@ -68,6 +68,8 @@ struct session {
 	uint64_t last_activity_ms;
 	bool changed;			/* a CHANGED came since the last comparison */
 	bool sleep_wanted;		/* operator asked */
+	uint64_t replace_by_ms;		/* an upgrade: asleep by then, or BYE; 0: no */
+	struct loop_timer replace_timer;
 
 	struct append *append;		/* cmd-append.c: a message is read, its command not yet */
 

@@ -232,6 +232,7 @@ static void spare_main(struct zygote *z)
 	signal(SIGUSR1, SIG_IGN);	/* a spare has nothing to report */
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGUSR2);	/* spare_run() waits for it */
+	sigaddset(&blocked, SIGHUP);	/* pending until the session looks */
 	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	spare_run(&sp);
 }
@@ -423,6 +424,14 @@ static void zygote_report(void *ctx, int signo)
 
 /* ---- master ---- */
 
+/* An upgrade: each session falls asleep as soon as it can, and wakes as a process of
+ * the next version. */
+static void children_replace(struct zygote *z)
+{
+	for (uint32_t i = 0; i < z->n_children; i++)
+		kill(z->children[i].pid, SIGHUP);
+}
+
 static void setup_readable(void *ctx, uint32_t events)
 {
 	struct zygote *z = ctx;
@@ -434,6 +443,8 @@ static void setup_readable(void *ctx, uint32_t events)
 		return;
 	if (ret == 0 && ipc_in_type(in) != IPC_STOP)
 		log_warn("zygote", "message=%u ignored", ipc_in_type(in));
+	if (ret == 0 && ipc_in_type(in) == IPC_STOP && ipc_in_u32(in) == STOP_REPLACE)
+		children_replace(z);
 	if (ret < 0 || ipc_in_type(in) == IPC_STOP) {
 		/* Idle spares see our end of the pipe go; sessions are told by
 		   imap-hibernate. */

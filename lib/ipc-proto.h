@@ -34,6 +34,8 @@ enum ipc_type {
 	IPC_DROP,		/* u sid, u cookie */
 	IPC_DUPS,		/* a of a[u sid, u cookie]; as many fds */
 	IPC_DUPS_OK,		/* - */
+	IPC_UNKEEP,		/* s name: master -> keeper; no answer */
+	IPC_ALONE,		/* u ms: master -> keeper: we stop; wait so long for another master, then end */
 
 	/* holder and imap */
 	IPC_HELLO = 40,		/* u sid, u cookie, s user, s remote ("ip" or "ip:port"), u login time (unix s), s mailbox ("" none), t idle */
@@ -75,7 +77,11 @@ enum ipc_type {
 	CTL_ROW,		/* a of a[s key, s value]: one row of the answer */
 	CTL_END,		/* t ok, s text: the answer is complete */
 };
-enum ipc_stop { STOP_NOW = 0, STOP_BYE = 1 };
+enum ipc_stop {
+	STOP_NOW = 0, STOP_BYE = 1,
+	STOP_REPLACE,	/* another one follows: the holder ends, sessions fall asleep, imap-login and auth finish within upgrade_grace */
+	STOP_RELOAD,	/* the same, but awake sessions go on */
+};
 enum ipc_watched { WATCHED_OK = 0, WATCHED_BLIND = 1, WATCHED_REFUSED = 2 };
 enum ipc_sleep_flags {
 	SLEEP_IDLE = 1,		/* in IDLE or NOTIFY: a change wakes it; else a change only marks it */

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <syslog.h>
@@ -59,6 +60,8 @@ static int log_syslog_connect(void)
 void log_open(const char *program, enum log_sink sink, enum log_level least)
 {
 	log_program = program;
+	/* Started by descriptor, a program's name would be a number. */
+	prctl(PR_SET_NAME, program);
 	log_sink = sink;
 	log_least = least;
 	tzset();

@@ -14,7 +14,7 @@ enum log_level { LOG_L_DEBUG, LOG_L_INFO, LOG_L_WARN, LOG_L_ERROR };
 enum log_sink { LOG_TO_STDERR, LOG_TO_SYSLOG };
 
 /* Call before chroot and sandbox: opens the syslog socket and loads the time
- * zone. program must outlive the process's logging. */
+ * zone, and names the process. program must outlive the process's logging. */
 void log_open(const char *program, enum log_sink sink, enum log_level least);
 /* For tests, before log_open(): instead of /dev/log. */
 void log_set_syslog_path(const char *path);

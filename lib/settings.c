@@ -48,6 +48,8 @@ static const struct setting settings_table[] = {
 	U64(poll_interval_ms, 30 * SECONDS),
 	U64(client_timeout_ms, 5 * MINUTES),
 	U64(stop_timeout_ms, 60 * SECONDS),
+	U64(upgrade_grace_ms, 60 * SECONDS),
+	U64(keep_grace_ms, 5 * MINUTES),
 	U32(spares, 2),
 	U32(max_processes, 256),
 	U32(max_sleepers, 0),

@@ -26,6 +26,8 @@ struct settings {
 	uint64_t poll_interval_ms;	/* where inotify is blind */
 	uint64_t client_timeout_ms;	/* a client that reads nothing while we write */
 	uint64_t stop_timeout_ms;
+	uint64_t upgrade_grace_ms;	/* for commands and log-ins that are under way */
+	uint64_t keep_grace_ms;		/* stop --keep: so long the keeper waits for a start */
 	uint32_t spares;		/* imap processes waiting */
 	uint32_t max_processes;		/* imap processes at once, spares included */
 	uint32_t max_sleepers;		/* 0: as the descriptor limit allows */

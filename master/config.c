@@ -59,6 +59,8 @@ static const struct key keys[] = {
 	{ "poll_interval", KEY_TIME, AT(poll_interval_ms), 100, DAY },
 	{ "client_timeout", KEY_TIME, AT(client_timeout_ms), SECOND, DAY },
 	{ "stop_timeout", KEY_TIME, AT(stop_timeout_ms), 100, 3600 * SECOND },
+	{ "upgrade_grace", KEY_TIME, AT(upgrade_grace_ms), 100, 24 * 3600 * SECOND },
+	{ "keep_grace", KEY_TIME, AT(keep_grace_ms), 1000, 24 * 3600 * SECOND },
 	{ "spares", KEY_NUMBER, AT(spares), 1, 1000 },
 	{ "max_processes", KEY_NUMBER, AT(max_processes), 1, 1000000 },
 	{ "max_sleepers", KEY_NUMBER, AT(max_sleepers), 0, 10000000 },

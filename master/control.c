@@ -2,6 +2,7 @@
 #include "master/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -46,6 +47,8 @@ static const struct verb {
 } verbs[] = {
 	{ "status", ROLE_MASTER },
 	{ "stop", ROLE_MASTER },
+	{ "upgrade", ROLE_MASTER },
+	{ "reload", ROLE_MASTER },
 	{ "who", ROLE_HOLDER },
 	{ "sleep", ROLE_HOLDER },
 	{ "wake", ROLE_HOLDER },
@@ -133,6 +136,13 @@ static void serve(struct conn *c, const struct verb *verb, struct ipc_in *in)
 			return;
 		}
 		control_end(c->fd, false, "stop takes \"bye\" or \"now\"");
+	} else if (strcmp(verb->name, "upgrade") == 0 || strcmp(verb->name, "reload") == 0) {
+		int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 3);
+
+		if (fd >= 0)
+			host->upgrade(host->ctx, *verb->name == 'r', fd);
+		else
+			control_end(c->fd, false, strerror(errno));
 	} else {
 		host->status(host->ctx, c->fd);
 	}

@@ -22,6 +22,8 @@ struct control_host {
 	void (*status)(void *ctx, int fd);
 	/* The server is to stop. */
 	void (*stop)(void *ctx, enum ipc_stop how);
+	/* Upgrade or reload; fd (taken over) waits for the outcome. */
+	void (*upgrade)(void *ctx, bool reload, int fd);
 };
 /* listen_fd stays the caller's. NULL with errno. */
 struct control *control_create(struct loop *loop, int listen_fd,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "lib/version.h"
 #include "master/config.h"
 #include "master/dormouse.h"
 
@@ -216,7 +217,7 @@ static int cmd_help(struct invocation *inv)
 static int cmd_version(struct invocation *inv)
 {
 	(void)inv;
-	puts("dormouse " DORMOUSE_VERSION);
+	printf("dormouse %s\n", dormouse_version);
 	return DORMOUSE_OK;
 }
 

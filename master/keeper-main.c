@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* keeper [-u UID:GID] [-L LEVEL] [-S]: started by the launcher with its
+/* keeper [-a] [-u UID:GID] [-L LEVEL] [-S]: started by the launcher with its
  * listener as descriptor 3. Ends on SIGTERM, and on nothing else. */
 #include <errno.h>
 #include <signal.h>
@@ -14,6 +14,7 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/sandbox.h"
+#include "lib/version.h"
 #include "master/keeper.h"
 
 struct options {
@@ -23,6 +24,7 @@ struct options {
 	const char *chroot_in;
 	enum log_level level;
 	enum log_sink sink;
+	bool succeed;		/* an upgrade: the old keeper is descriptor 4 */
 };
 
 static int options_read(int argc, char **argv, struct options *opt)
@@ -31,8 +33,11 @@ static int options_read(int argc, char **argv, struct options *opt)
 	int c;
 
 	*opt = (struct options){ .level = LOG_L_INFO, .sink = LOG_TO_STDERR };
-	while ((c = getopt(argc, argv, "u:b:L:S")) != -1) {
+	while ((c = getopt(argc, argv, "au:b:L:S")) != -1) {
 		switch (c) {
+		case 'a':
+			opt->succeed = true;
+			break;
 		case 'u':
 			if (sscanf(optarg, "%u:%u", &uid, &gid) != 2)
 				return -EINVAL;
@@ -113,6 +118,7 @@ int main(int argc, char **argv)
 	uint32_t max_fds = limit_raise();
 	int ret;
 
+	version_check(argc, argv);
 	if (options_read(argc, argv, &opt) < 0) {
 		fprintf(stderr, "keeper: started by the launcher only\n");
 		return 2;
@@ -132,6 +138,14 @@ int main(int argc, char **argv)
 	ret = rights_drop(&opt);
 	if (ret < 0) {
 		log_error("sandbox", "error=%s", log_str(strerror(-ret)));
+		return EXIT_FAILURE;
+	}
+	if (opt.succeed) {
+		ret = keeper_succeed(keeper, IPC_SETUP_FD + 1);
+		close(IPC_SETUP_FD + 1);
+	}
+	if (ret < 0) {
+		log_error("succeed", "error=%s", log_str(strerror(-ret)));
 		return EXIT_FAILURE;
 	}
 	log_info("start", "limit_descriptors=%u", max_fds);

@@ -15,6 +15,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,12 +34,16 @@
  * listeners, and old ones stay until the keeper ends. */
 #define KEEPER_ITEMS_MAX	256
 #define KEEPER_NAME_MAX_BYTES	127
+/* Our own listener among the items that a successor gets. */
+#define LISTENER_ITEM		"(listener)"
 /* Kept free for a message's descriptor, new connections and holders that wait. */
 #define KEEPER_SPARE_FDS	32
 /* Holders started and dead again while one is being read to its end. */
 #define KEEPER_WAITING_MAX	8
 /* One turn of the loop reads at most this many messages of one connection. */
 #define KEEPER_TURN_MESSAGES	64
+/* The old keeper is silent for so long: it hangs. */
+#define SUCCEED_MS		5000
 /* accept() failed, and would again at once: the connection is still there. */
 #define KEEPER_ACCEPT_AGAIN_MS	100
 
@@ -49,10 +54,12 @@ enum conn_phase {
 	CONN_DUPS_OK,		/* waits for DUPS_OK */
 	CONN_END,		/* sends FETCH_END */
 };
+enum conn_kind { CONN_MASTER, CONN_HOLDER, CONN_SUCCESSOR };
 struct conn {
+	struct keeper *keeper;
 	struct loop_io io;
 	int fd;			/* -1: nobody */
-	bool holder;
+	enum conn_kind kind;
 	enum conn_phase phase;
 	unsigned next_item;
 	int next_fd;
@@ -69,7 +76,9 @@ struct keeper {
 	int listen_fd;
 	uint32_t max_fds;
 	uid_t uid;		/* before rights were dropped */
-	struct conn master, holder;
+	struct conn master, holder, successor;
+	struct loop_timer alone_timer;
+	uint64_t alone_ms;	/* how long without a master; 0: for ever */
 	int waiting[KEEPER_WAITING_MAX];
 	unsigned n_waiting;
 	struct item items[KEEPER_ITEMS_MAX];
@@ -80,18 +89,14 @@ struct keeper {
 static void conn_ready(void *ctx, uint32_t events);
 static void keeper_accept(void *ctx, uint32_t events);
 static void keeper_next_holder(struct keeper *k);
-
-/* Both conns are embedded in the keeper. */
-static struct keeper *conn_keeper(struct conn *c)
-{
-	char *start = (char *)c - (c->holder ? offsetof(struct keeper, holder)
-					     : offsetof(struct keeper, master));
-	return (struct keeper *)start;
-}
+static void conn_listen(struct keeper *k, struct conn *c);
+static void alone_begin(struct keeper *k);
 
 static const char *conn_name(const struct conn *c)
 {
-	return c->holder ? "holder" : "master";
+	static const char *const names[] = { "master", "holder", "successor" };
+
+	return names[c->kind];
 }
 
 /* ---- named descriptors ---- */
@@ -127,35 +132,45 @@ static int item_keep(struct keeper *k, const char *name, int fd)
 }
 
 /* The table and the inotify instance are for the holder alone, the rest for
- * master alone. */
+ * master alone; a successor gets all. */
 static bool item_is_for(const struct item *it, const struct conn *c)
 {
 	bool holders = strcmp(it->name, "table") == 0 ||
 		       strcmp(it->name, "inotify") == 0;
 
-	return holders == c->holder;
+	return c->kind == CONN_SUCCESSOR || holders == (c->kind == CONN_HOLDER);
 }
 
 /* ---- a connection's end ---- */
 
 static void conn_close(struct conn *c, const char *why)
 {
-	struct keeper *k = conn_keeper(c);
+	struct keeper *k = c->keeper;
 
 	log_info("connection-end", "peer=%s reason=%s held=%u", conn_name(c),
 		 log_str(why), k->dups.count);
 	loop_remove(k->loop, &c->io);
 	ipc_out_destroy(&c->unsent);
 	fd_close(&c->fd);
-	if (c->holder)
+	switch (c->kind) {
+	case CONN_HOLDER:
 		keeper_next_holder(k);
-	else
+		return;
+	case CONN_MASTER:
 		loop_set_events(k->loop, &k->listen_io, EPOLLIN);
+		alone_begin(k);
+		return;
+	case CONN_SUCCESSOR:
+		/* It did not come up: we go on as if nothing had been. */
+		conn_listen(k, &k->master);
+		conn_listen(k, &k->holder);
+		return;
+	}
 }
 
 static int conn_open(struct conn *c, int fd)
 {
-	struct keeper *k = conn_keeper(c);
+	struct keeper *k = c->keeper;
 	int ret = loop_add(k->loop, &c->io, fd, EPOLLIN, conn_ready, c);
 
 	if (ret < 0) {
@@ -173,7 +188,7 @@ static int conn_open(struct conn *c, int fd)
 /* The holder that has waited longest is served once the one before is gone. */
 static void keeper_next_holder(struct keeper *k)
 {
-	while (k->holder.fd < 0 && k->n_waiting > 0) {
+	while (k->holder.fd < 0 && k->n_waiting > 0 && k->successor.fd < 0) {
 		int fd = k->waiting[0];
 
 		memmove(k->waiting, k->waiting + 1,
@@ -202,34 +217,40 @@ static int conn_send(struct conn *c, struct ipc_out *out)
 	return ret;
 }
 
+static int send_item(struct conn *c, const char *name, int fd)
+{
+	struct ipc_out *out = ipc_out_create(IPC_KEPT_ITEM);
+
+	if (out) {
+		ipc_out_str(out, name);
+		ipc_out_fd(out, fd);
+	}
+	return conn_send(c, out);
+}
+
 static int conn_send_item(struct conn *c)
 {
-	struct keeper *k = conn_keeper(c);
-	struct ipc_out *out;
+	struct keeper *k = c->keeper;
 	struct item *it;
 
 	while (c->next_item < k->n_items && !item_is_for(&k->items[c->next_item], c))
 		c->next_item++;
 	if (c->next_item == k->n_items) {
-		c->phase = c->holder ? CONN_DUPS : CONN_END;
+		c->phase = c->kind != CONN_MASTER ? CONN_DUPS : CONN_END;
 		c->next_fd = 0;
-		return 0;
+		return c->kind == CONN_SUCCESSOR ?
+		       send_item(c, LISTENER_ITEM, k->listen_fd) : 0;
 	}
 	it = &k->items[c->next_item++];
-	(void)fault(c->holder ? "keeper-item" : "keeper-master-item");
-	out = ipc_out_create(IPC_KEPT_ITEM);
-	if (out) {
-		ipc_out_str(out, it->name);
-		ipc_out_fd(out, it->fd);
-	}
-	return conn_send(c, out);
+	(void)fault(c->kind == CONN_MASTER ? "keeper-master-item" : "keeper-item");
+	return send_item(c, it->name, it->fd);
 }
 
 /* The next batch of duplicates; the holder says OK before it gets another, so
  * that the number of descriptors in flight stays below any limit. */
 static int conn_send_dups(struct conn *c)
 {
-	struct keeper *k = conn_keeper(c);
+	struct keeper *k = c->keeper;
 	struct keeper_key keys[IPC_FDS_MAX];
 	int fds[IPC_FDS_MAX], fd = c->next_fd;
 	struct ipc_out *out;
@@ -278,7 +299,7 @@ static int request_keep(struct conn *c, struct ipc_in *in)
 			close(fd);
 		return -EBADMSG;
 	}
-	ret = item_keep(conn_keeper(c), name, fd);
+	ret = item_keep(c->keeper, name, fd);
 	if (ret < 0)
 		return ret;
 	log_debug("keep", "name=%s fd=%d", log_str(name), fd);
@@ -297,17 +318,39 @@ static int request_fetch(struct conn *c, struct ipc_in *in)
 	return 0;
 }
 
+/* An upgrade. Nothing changes here until the successor has it all (or is gone): the
+ * others are not read, so what they say waits for it, or for us. */
+static int successor_begin(struct keeper *k, int fd)
+{
+	int ret;
+
+	if (k->successor.fd >= 0) {
+		close(fd);
+		return -EBADMSG;
+	}
+	ret = conn_open(&k->successor, fd);
+	if (ret < 0)
+		return 0;	/* it sees its end, and we go on */
+	k->successor.phase = CONN_ITEMS;
+	k->successor.next_item = 0;
+	loop_set_events(k->loop, &k->successor.io, EPOLLOUT);
+	loop_set_events(k->loop, &k->listen_io, 0);
+	return 0;
+}
+
 static int request_channel(struct conn *c, struct ipc_in *in)
 {
-	struct keeper *k = conn_keeper(c);
+	struct keeper *k = c->keeper;
 	uint32_t role = ipc_in_u32(in);
 	int fd = ipc_in_fd(in);
 
-	if (!ipc_in_done(in) || role != ROLE_HOLDER) {
+	if (!ipc_in_done(in) || (role != ROLE_HOLDER && role != ROLE_KEEPER)) {
 		if (fd >= 0)
 			close(fd);
 		return -EBADMSG;
 	}
+	if (role == ROLE_KEEPER)
+		return successor_begin(k, fd);
 	if (k->n_waiting == KEEPER_WAITING_MAX) {
 		/* The last of them cannot have been told anything yet. */
 		close(k->waiting[--k->n_waiting]);
@@ -333,7 +376,7 @@ static int answer_dup(struct conn *c, uint64_t sid, uint64_t cookie, const char 
 
 static int request_dup(struct conn *c, struct ipc_in *in)
 {
-	struct keeper *k = conn_keeper(c);
+	struct keeper *k = c->keeper;
 	uint64_t sid = ipc_in_u64(in), cookie = ipc_in_u64(in);
 	int fd = ipc_in_fd(in), old;
 
@@ -358,7 +401,7 @@ static int request_dup(struct conn *c, struct ipc_in *in)
 
 static int request_drop(struct conn *c, struct ipc_in *in)
 {
-	struct keeper *k = conn_keeper(c);
+	struct keeper *k = c->keeper;
 	uint64_t sid = ipc_in_u64(in), cookie = ipc_in_u64(in);
 	int fd;
 
@@ -379,6 +422,44 @@ static int request_dups_ok(struct conn *c, struct ipc_in *in)
 	return 0;
 }
 
+/* The successor has everything: the end of our life, and of nothing else. */
+static int request_ready(struct conn *c, struct ipc_in *in)
+{
+	if (!ipc_in_done(in) || c->phase != CONN_REQUESTS)
+		return -EBADMSG;
+	(void)fault("keeper-succeeded");
+	log_info("succeeded", "held=%u", c->keeper->dups.count);
+	loop_stop(c->keeper->loop);
+	return -EAGAIN;
+}
+
+static int request_unkeep(struct conn *c, struct ipc_in *in)
+{
+	const char *name = ipc_in_str(in);
+	struct keeper *k = c->keeper;
+	struct item *it;
+
+	if (!ipc_in_done(in))
+		return -EBADMSG;
+	it = item_find(k, name);
+	if (it) {
+		close(it->fd);
+		free(it->name);
+		*it = k->items[--k->n_items];
+	}
+	return 0;
+}
+
+static int request_alone(struct conn *c, struct ipc_in *in)
+{
+	uint64_t ms = ipc_in_u64(in);
+
+	if (!ipc_in_done(in))
+		return -EBADMSG;
+	c->keeper->alone_ms = ms;
+	return 0;
+}
+
 /* A DUP whose descriptor our limit cut off is refused by name; nothing else of
  * it is at fault, and the holder has nobody else to turn to. */
 static int request_cut(struct conn *c, struct ipc_in *in)
@@ -386,12 +467,12 @@ static int request_cut(struct conn *c, struct ipc_in *in)
 	uint64_t sid = ipc_in_u64(in), cookie = ipc_in_u64(in);
 	int old;
 
-	if (!c->holder || ipc_in_type(in) != IPC_DUP || !ipc_in_done(in))
+	if (c->kind != CONN_HOLDER || ipc_in_type(in) != IPC_DUP || !ipc_in_done(in))
 		return -EBADMSG;
-	log_warn("descriptors", "held=%u error=%s", conn_keeper(c)->dups.count,
+	log_warn("descriptors", "held=%u error=%s", c->keeper->dups.count,
 		 log_str(strerror(EMFILE)));
 	/* As ever: the new one replaces the old one, and there is none. */
-	old = keeper_table_remove(&conn_keeper(c)->dups, sid, cookie);
+	old = keeper_table_remove(&c->keeper->dups, sid, cookie);
 	if (old >= 0)
 		close(old);
 	return answer_dup(c, sid, cookie, "the keeper's descriptors are used up");
@@ -400,22 +481,27 @@ static int request_cut(struct conn *c, struct ipc_in *in)
 /* Who may ask for what. */
 static const struct request {
 	uint32_t type;
-	bool holder, master;
+	enum conn_kind who[2];
 	int (*fn)(struct conn *c, struct ipc_in *in);
 } requests[] = {
-	{ IPC_KEEP, true, true, request_keep },
-	{ IPC_FETCH, false, true, request_fetch },
-	{ IPC_CHANNEL, false, true, request_channel },
-	{ IPC_DUP, true, false, request_dup },
-	{ IPC_DROP, true, false, request_drop },
-	{ IPC_DUPS_OK, true, false, request_dups_ok },
+	{ IPC_KEEP,	{ CONN_HOLDER, CONN_MASTER },		request_keep },
+	{ IPC_FETCH,	{ CONN_MASTER, CONN_MASTER },		request_fetch },
+	{ IPC_CHANNEL,	{ CONN_MASTER, CONN_MASTER },		request_channel },
+	{ IPC_DUP,	{ CONN_HOLDER, CONN_HOLDER },		request_dup },
+	{ IPC_DROP,	{ CONN_HOLDER, CONN_HOLDER },		request_drop },
+	{ IPC_DUPS_OK,	{ CONN_HOLDER, CONN_SUCCESSOR },	request_dups_ok },
+	{ IPC_UNKEEP,	{ CONN_MASTER, CONN_MASTER },		request_unkeep },
+	{ IPC_ALONE,	{ CONN_MASTER, CONN_MASTER },		request_alone },
+	{ IPC_READY,	{ CONN_SUCCESSOR, CONN_SUCCESSOR },	request_ready },
 };
 
 static int conn_request(struct conn *c, struct ipc_in *in)
 {
 	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		const enum conn_kind *who = requests[i].who;
+
 		if (requests[i].type == ipc_in_type(in) &&
-		    (c->holder ? requests[i].holder : requests[i].master))
+		    (who[0] == c->kind || who[1] == c->kind))
 			return requests[i].fn(c, in);
 	}
 	return -EBADMSG;
@@ -469,6 +555,16 @@ static bool conn_reads(const struct conn *c)
 	return c->phase == CONN_REQUESTS || c->phase == CONN_DUPS_OK;
 }
 
+/* Reading, or a rest to send, never both; nothing while a successor takes over. */
+static void conn_listen(struct keeper *k, struct conn *c)
+{
+	uint32_t events = !c->unsent && conn_reads(c) ? EPOLLIN : EPOLLOUT;
+
+	if (c->fd >= 0)
+		loop_set_events(k->loop, &c->io,
+				k->successor.fd >= 0 && c != &k->successor ? 0 : events);
+}
+
 static int conn_unsent(struct conn *c)
 {
 	struct ipc_out *out = c->unsent;
@@ -480,19 +576,34 @@ static int conn_unsent(struct conn *c)
 static void conn_ready(void *ctx, uint32_t events)
 {
 	struct conn *c = ctx;
-	struct keeper *k = conn_keeper(c);
+	struct keeper *k = c->keeper;
 	int ret = conn_unsent(c);
 
 	(void)events;
-	for (int i = 0; i < KEEPER_TURN_MESSAGES && ret >= 0 && !c->unsent; i++)
+	for (int i = 0; i < KEEPER_TURN_MESSAGES && ret >= 0 && !c->unsent &&
+	     (k->successor.fd < 0 || c == &k->successor); i++)
 		ret = conn_step(c);
 	if (ret < 0 && ret != -EAGAIN) {
 		conn_close(c, ret == -EPIPE ? "closed" : strerror(-ret));
 		return;
 	}
-	/* Reading, or a rest to send: either way never both. */
-	loop_set_events(k->loop, &c->io,
-			!c->unsent && conn_reads(c) ? EPOLLIN : EPOLLOUT);
+	conn_listen(k, c);
+}
+
+/* A master stopped and asked us to wait for the next one. */
+static void alone_over(void *ctx)
+{
+	struct keeper *k = ctx;
+
+	log_warn("alone", "waited_ms=%llu lost=%u reason=%s", (unsigned long long)k->alone_ms,
+		 k->dups.count, log_str("no other start came"));
+	loop_stop(k->loop);
+}
+
+static void alone_begin(struct keeper *k)
+{
+	if (k->alone_ms > 0)
+		loop_timer_set(k->loop, &k->alone_timer, k->alone_ms, alone_over, k);
 }
 
 static bool peer_is_permitted(const struct keeper *k, int fd)
@@ -534,8 +645,11 @@ static void keeper_accept(void *ctx, uint32_t events)
 		close(fd);
 		return;
 	}
-	if (conn_open(&k->master, fd) == 0)
-		loop_set_events(k->loop, &k->listen_io, 0);
+	if (conn_open(&k->master, fd) < 0)
+		return;
+	loop_set_events(k->loop, &k->listen_io, 0);
+	loop_timer_cancel(k->loop, &k->alone_timer);
+	k->alone_ms = 0;
 }
 
 struct keeper *keeper_create(struct loop *loop, int listen_fd, uint32_t max_fds)
@@ -550,8 +664,9 @@ struct keeper *keeper_create(struct loop *loop, int listen_fd, uint32_t max_fds)
 	k->listen_fd = listen_fd;
 	k->max_fds = max_fds;
 	k->uid = geteuid();
-	k->master.fd = k->holder.fd = -1;
-	k->holder.holder = true;
+	k->master = (struct conn){ .keeper = k, .kind = CONN_MASTER, .fd = -1 };
+	k->holder = (struct conn){ .keeper = k, .kind = CONN_HOLDER, .fd = -1 };
+	k->successor = (struct conn){ .keeper = k, .kind = CONN_SUCCESSOR, .fd = -1 };
 	ret = keeper_table_init(&k->dups, max_fds);
 	if (ret == 0)
 		ret = loop_add(loop, &k->listen_io, listen_fd, EPOLLIN, keeper_accept, k);
@@ -583,6 +698,8 @@ void keeper_destroy(struct keeper **keeper)
 	loop_timer_cancel(k->loop, &k->listen_timer);
 	conn_deinit(k, &k->master);
 	conn_deinit(k, &k->holder);
+	conn_deinit(k, &k->successor);
+	loop_timer_cancel(k->loop, &k->alone_timer);
 	while (k->n_waiting > 0)
 		close(k->waiting[--k->n_waiting]);
 	while ((fd = keeper_table_next(&k->dups, fd + 1, &sid, &cookie)) >= 0)
@@ -604,4 +721,94 @@ void keeper_report(const struct keeper *k)
 	for (unsigned i = 0; i < k->n_items; i++)
 		log_info("report-item", "name=%s fd=%d", log_str(k->items[i].name),
 			 k->items[i].fd);
+}
+
+/* ---- taking over ---- */
+
+static int successor_item(struct keeper *k, struct ipc_in *in)
+{
+	const char *name = ipc_in_str(in);
+	int fd = ipc_in_fd(in);
+
+	if (!ipc_in_done(in) || !*name) {
+		fd_close(&fd);
+		return -EBADMSG;
+	}
+	if (strcmp(name, LISTENER_ITEM) != 0)
+		return item_keep(k, name, fd);
+	/* The same socket as ours if the launcher had it. */
+	loop_remove(k->loop, &k->listen_io);
+	k->listen_fd = fd;
+	return loop_add(k->loop, &k->listen_io, fd, EPOLLIN, keeper_accept, k);
+}
+
+static int successor_dups(struct keeper *k, int peer, struct ipc_in *in)
+{
+	uint32_t n = ipc_in_array(in);
+	struct ipc_out *out;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t sid, cookie;
+		int fd;
+
+		if (ipc_in_array(in) != 2)
+			return -EBADMSG;
+		sid = ipc_in_u64(in);
+		cookie = ipc_in_u64(in);
+		fd = ipc_in_fd(in);
+		if (ipc_in_bad(in))
+			return -EBADMSG;
+		if ((uint32_t)fd >= k->max_fds - KEEPER_SPARE_FDS) {
+			close(fd);
+			return -EMFILE;
+		}
+		keeper_table_add(&k->dups, sid, cookie, fd);
+	}
+	if (!ipc_in_done(in))
+		return -EBADMSG;
+	out = ipc_out_create(IPC_DUPS_OK);
+	return ipc_send_free(peer, &out);
+}
+
+/* 1: that was all. */
+static int successor_message(struct keeper *k, int peer, struct ipc_in *in)
+{
+	switch (ipc_in_type(in)) {
+	case IPC_KEPT_ITEM:
+		return successor_item(k, in);
+	case IPC_DUPS:
+		return successor_dups(k, peer, in);
+	case IPC_FETCH_END:
+		return 1;
+	default:
+		return -EBADMSG;
+	}
+}
+
+int keeper_succeed(struct keeper *k, int peer)
+{
+	struct pollfd p = { .fd = peer, .events = POLLIN };
+	struct ipc_out *out;
+	int ret = 0;
+
+	while (ret == 0) {
+		struct ipc_in *in;
+
+		ret = ipc_recv(peer, &in);
+		if (ret == -EAGAIN) {
+			ret = poll(&p, 1, SUCCEED_MS) > 0 ? 0 : -ETIMEDOUT;
+			continue;
+		}
+		if (ret < 0)
+			break;
+		ret = successor_message(k, peer, in);
+		ipc_in_destroy(&in);
+	}
+	if (ret < 0)
+		return ret;
+	(void)fault("keeper-succeeds");
+	out = ipc_out_create(IPC_READY);
+	ret = ipc_send_free(peer, &out);
+	log_info("succeeds", "held=%u items=%u", k->dups.count, k->n_items);
+	return ret;
 }

@@ -12,6 +12,10 @@ struct loop;
  * max_fds are handed out; some of them are left free for messages that come.
  * NULL with errno. */
 struct keeper *keeper_create(struct loop *loop, int listen_fd, uint32_t max_fds);
+/* At an upgrade, before the loop runs: takes everything over from the keeper at
+ * the other end of peer (which then ends), its listener included. 0 or -errno:
+ * then that one goes on, and we must not. */
+int keeper_succeed(struct keeper *keeper, int peer);
 /* Closes everything that is kept. */
 void keeper_destroy(struct keeper **keeper);
 /* One line on standard error: what it holds. */

@@ -15,6 +15,7 @@
 
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "lib/version.h"
 #include "master/launcher.h"
 
 /* Longer than any start; then the parent no longer waits. */
@@ -96,6 +97,7 @@ int main(int argc, char **argv)
 	struct launcher_options opt;
 	int ret = 0;
 
+	version_check(argc, argv);
 	if (options_read(argc, argv, &opt) < 0) {
 		fprintf(stderr, "launcher: started by `dormouse start` only\n");
 		return 2;

@@ -7,19 +7,33 @@
  *
  * Descriptors: master is started with 3 = this channel, 4 = the lock on the
  * run directory (held by whoever of the two lives), 5 = the keeper's listener
- * (/dev/null with an adopted keeper, whose listener only it has). `launcher --adopt` gets 3, 4, 5 the
- * same way, 6 = pidfd of master, 7 = pidfd of the keeper. */
+ * (/dev/null if only the keeper has it), from 6 on the executables in the order of
+ * enum binary; after an upgrade from MASTER_FD_OLD on those from before.
+ * `launcher --adopt` gets 3, 4, 5 the same way, 6 = pidfd of master, 7 = pidfd of
+ * the keeper, from 8 on the executables. */
+#include "master/binaries.h"
+
 enum launcher_message {
 	LAUNCHER_KEEPER = 200,	/* launcher -> master: u pid of the keeper; 1 fd: its pidfd.
 				   At master's start, and for each new keeper */
 	LAUNCHER_READY,		/* master -> launcher: everything runs */
-	LAUNCHER_ENDING,	/* master -> launcher: u exit status; do not start me again */
+	LAUNCHER_ENDING,	/* master -> launcher: u exit status, u keep: milliseconds that the keeper is to wait
+				   for another start, 0: it ends too. Do not start me again */
+	LAUNCHER_UPGRADE,	/* master -> launcher: BINARY_COUNT fds: become that launcher, start
+				   everything from these from now on */
+	LAUNCHER_SUCCESSOR,	/* master -> launcher: 1 fd: start another keeper that takes over from
+				   the old one through it */
 };
 #define LAUNCHER_FD_CHANNEL	3
 #define LAUNCHER_FD_LOCK	4
 #define LAUNCHER_FD_KEEPER	5
 #define LAUNCHER_FD_MASTER_PID	6
 #define LAUNCHER_FD_KEEPER_PID	7
+#define LAUNCHER_FD_BINARIES	8
+#define MASTER_FD_BINARIES	6
+#define MASTER_FD_OLD		(MASTER_FD_BINARIES + BINARY_COUNT)
+/* The connection of whoever asked for the upgrade, or /dev/null. */
+#define MASTER_FD_ASKER		(MASTER_FD_OLD + BINARY_COUNT)
 
 /* Exit statuses of master that mean "do not start me again"; the last two only
  * as long as the server has never been ready. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* It does as little as it can, so that it has no reason to die: it waits for
- * the ends of two processes and for signals, and reads three kinds of message
+ * the ends of two processes and for signals, and reads a few kinds of message
  * from master. Processes are watched by pidfd in all cases, because after
  * --adopt they are not its children.
  *
@@ -24,6 +24,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/ipc.h"
 #include "lib/loop.h"
 #include "master/backoff.h"
@@ -48,9 +49,10 @@ struct watched {
 struct launcher {
 	const struct launcher_options *opt;
 	struct loop *loop;
-	char dir[PATH_MAX];		/* of the programs */
+	struct binaries binaries;
 	int lock_fd, keeper_listen_fd;
 	struct watched keeper, master;
+	struct watched successor;	/* a keeper that takes over (upgrade) */
 	int channel;			/* to master */
 	struct loop_io channel_io;
 	struct loop_timer end_timer;
@@ -58,6 +60,7 @@ struct launcher {
 	unsigned stops;			/* how often we were told to stop */
 	bool was_ready;			/* it came up once */
 	bool ending;			/* master is not started again */
+	bool keeper_stays;		/* for another start to adopt */
 	int exit_status;
 };
 
@@ -213,6 +216,10 @@ static bool status_is_final(const struct launcher *l, int status)
 }
 
 static void channel_ready(void *ctx, uint32_t events);
+static void master_tell_keeper(struct launcher *l);
+static void keeper_succeeded(struct launcher *l);
+static void launcher_become(struct launcher *l);
+static void successor_start(struct launcher *l, int fd);
 
 static void master_gone(struct launcher *l, int status)
 {
@@ -245,8 +252,15 @@ static void watched_gone(void *ctx, uint32_t events)
 	w->pid = 0;
 	if (w == &l->master) {
 		master_gone(l, status);
+	} else if (w == &l->successor) {
+		/* The old one goes on, and master hears of no other. */
+		log_error("upgrade", "program=keeper error=%s",
+			  log_str("the new one did not take over"));
+		master_tell_keeper(l);
 	} else if (l->ending && l->master.pid == 0) {
 		loop_stop(l->loop);
+	} else if (l->successor.pid != 0) {
+		keeper_succeeded(l);
 	} else {
 		watched_restart(w);
 	}
@@ -283,21 +297,71 @@ static void master_tell_keeper(struct launcher *l)
 		log_warn("channel", "error=%s", log_str(strerror(-ret)));
 }
 
+static int ending_read(struct launcher *l, struct ipc_in *in)
+{
+	uint64_t status = ipc_in_u64(in), keep_ms = ipc_in_u64(in);
+
+	if (!ipc_in_done(in))
+		return -EBADMSG;
+	if (status_is_final(l, (int)status)) {
+		l->ending = true;
+		l->exit_status = (int)status;
+		l->keeper_stays = keep_ms > 0;
+	}
+	return 0;
+}
+
+/* From now on everything is started from these. */
+static int upgrade_read(struct launcher *l, struct ipc_in *in)
+{
+	struct binaries b;
+
+	if (ipc_in_fd_count(in) != BINARY_COUNT)
+		return -EBADMSG;
+	for (unsigned i = 0; i < BINARY_COUNT; i++)
+		b.fd[i] = ipc_in_fd(in);
+	binaries_replace(&l->binaries, &b);
+	if (!ipc_in_done(in))
+		return -EBADMSG;
+	launcher_become(l);
+	return 0;
+}
+
+static int successor_read(struct launcher *l, struct ipc_in *in)
+{
+	cleanup_fd int fd = ipc_in_fd(in);
+
+	if (!ipc_in_done(in))
+		return -EBADMSG;
+	successor_start(l, fd);
+	return 0;
+}
+
 static void channel_message(struct launcher *l, struct ipc_in *in)
 {
 	uint32_t type = ipc_in_type(in);
-	uint64_t status = type == LAUNCHER_ENDING ? ipc_in_u64(in) : 0;
+	int ret = 0;
 
-	if (!ipc_in_done(in) || (type != LAUNCHER_ENDING && type != LAUNCHER_READY)) {
-		log_warn("channel", "error=unexpected type=%u", type);
-	} else if (type == LAUNCHER_READY) {
+	switch (type) {
+	case LAUNCHER_READY:
 		log_debug("ready", "master=%d", (int)l->master.pid);
 		l->was_ready = true;
 		ready_tell(l, 0);
-	} else if (status_is_final(l, (int)status)) {
-		l->ending = true;
-		l->exit_status = (int)status;
+		break;
+	case LAUNCHER_ENDING:
+		ret = ending_read(l, in);
+		break;
+	case LAUNCHER_UPGRADE:
+		ret = upgrade_read(l, in);
+		break;
+	case LAUNCHER_SUCCESSOR:
+		ret = successor_read(l, in);
+		break;
+	default:
+		ret = -EBADMSG;
 	}
+	if (ret < 0)
+		log_warn("channel", "type=%u error=%s", type, log_str(strerror(-ret)));
 }
 
 static void channel_ready(void *ctx, uint32_t events)
@@ -318,15 +382,16 @@ static void channel_ready(void *ctx, uint32_t events)
 
 /* ---- starting ---- */
 
-static void keeper_start(struct launcher *l)
+/* successor: the end of a channel to the keeper that it takes over from, or -1. */
+static int keeper_spawn(struct launcher *l, int successor, struct watched *w)
 {
 	const char *args[12] = { "-b", l->opt->base_dir };
 	char level[4];
-	struct spawn sp = { .dir = l->dir, .program = "keeper", .args = args,
-			    .n_fds = 1 };
+	struct spawn sp = { .binaries = &l->binaries, .program = BINARY_KEEPER, .args = args,
+			    .n_fds = successor >= 0 ? 2 : 1 };
 	unsigned n = 2;
 	pid_t pid = 0;
-	int ret = 0, pidfd;
+	int ret, pidfd;
 
 	snprintf(level, sizeof(level), "%d", (int)l->opt->level);
 	args[n++] = "-L";
@@ -337,20 +402,56 @@ static void keeper_start(struct launcher *l)
 		args[n++] = "-u";
 		args[n++] = l->opt->keeper_user;
 	}
-	if (l->keeper_listen_fd < 0)
-		ret = keeper_listen(l);
+	if (successor >= 0)
+		args[n++] = "-a";
 	sp.fds[0] = l->keeper_listen_fd;
-	l->keeper.started_ms = clock_ms();
+	sp.fds[1] = successor;
+	w->started_ms = clock_ms();
+	ret = spawn_program(&sp, &pid);
+	if (ret < 0)
+		return ret;
+	pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0)
+		return -errno;
+	log_info("started", "program=keeper pid=%d", (int)pid);
+	return watched_begin(w, pid, pidfd);
+}
+
+static void keeper_start(struct launcher *l)
+{
+	int ret = l->keeper_listen_fd < 0 ? keeper_listen(l) : 0;
+
 	if (ret == 0)
-		ret = spawn_program(&sp, &pid);
-	pidfd = ret == 0 ? pidfd_open(pid, 0) : -1;
-	if (ret < 0 || pidfd < 0 || watched_begin(&l->keeper, pid, pidfd) < 0) {
-		log_error("start", "program=keeper error=%s",
-			  log_str(strerror(ret < 0 ? -ret : errno)));
+		ret = keeper_spawn(l, -1, &l->keeper);
+	if (ret < 0) {
+		log_error("start", "program=keeper error=%s", log_str(strerror(-ret)));
 		watched_restart(&l->keeper);
 		return;
 	}
-	log_info("started", "program=keeper pid=%d", (int)pid);
+	keeper_pid_write(l);
+	master_tell_keeper(l);
+}
+
+/* Without a listener of ours the old keeper's comes along. */
+static void successor_start(struct launcher *l, int fd)
+{
+	int ret = l->successor.pid != 0 ? -EBUSY : keeper_spawn(l, fd, &l->successor);
+
+	if (ret == 0)
+		return;
+	log_error("upgrade", "program=keeper error=%s", log_str(strerror(-ret)));
+	master_tell_keeper(l);
+}
+
+static void keeper_succeeded(struct launcher *l)
+{
+	pid_t pid = l->successor.pid;
+	int pidfd = l->successor.pidfd;
+
+	loop_remove(l->loop, &l->successor.io);
+	l->successor.pid = 0;
+	l->successor.pidfd = -1;
+	(void)watched_begin(&l->keeper, pid, pidfd);
 	keeper_pid_write(l);
 	master_tell_keeper(l);
 }
@@ -364,8 +465,8 @@ static int channel_open(struct launcher *l, int fd)
 static int master_spawn(struct launcher *l, pid_t *pid_r)
 {
 	const char *args[] = { "-c", l->opt->config, NULL, NULL };
-	struct spawn sp = { .dir = l->dir, .program = "master", .args = args,
-			    .n_fds = 3 };
+	struct spawn sp = { .binaries = &l->binaries, .program = BINARY_MASTER, .args = args,
+			    .n_fds = 3 + BINARY_COUNT };
 	int pair[2], ret;
 
 	if (l->opt->foreground)
@@ -376,6 +477,8 @@ static int master_spawn(struct launcher *l, pid_t *pid_r)
 	sp.fds[0] = pair[1];
 	sp.fds[1] = l->lock_fd;
 	sp.fds[2] = l->keeper_listen_fd;
+	for (unsigned i = 0; i < BINARY_COUNT; i++)
+		sp.fds[3 + i] = l->binaries.fd[i];
 	ret = spawn_program(&sp, pid_r);
 	close(pair[1]);
 	if (ret < 0) {
@@ -425,7 +528,7 @@ static void launcher_end(struct launcher *l, int status)
 	loop_timer_cancel(l->loop, &l->master.timer);
 	loop_timer_cancel(l->loop, &l->keeper.timer);
 	ready_tell(l, status == 0 ? EXIT_FAILURE : status);
-	if (!l->keeper.pid) {
+	if (!l->keeper.pid || l->keeper_stays) {
 		loop_stop(l->loop);
 		return;
 	}
@@ -463,6 +566,46 @@ static void on_usr1(void *ctx, int signo)
 	(void)signo;
 	log_info("report", "master=%d keeper=%d stops=%u", (int)l->master.pid,
 		 (int)l->keeper.pid, l->stops);
+}
+
+/* ---- becoming the next version ---- */
+
+/* In place: same pid, same children. Descriptors and arguments are those of --adopt.
+ * Should it fail, master sees our end and starts another. */
+static void launcher_become(struct launcher *l)
+{
+	char master[16], keeper[16], level[4];
+	const char *args[24] = { "--adopt", "-b", l->opt->base_dir, "-c", l->opt->config,
+				 "--master-pid", master, "-L", level };
+	struct spawn sp = { .binaries = &l->binaries, .program = BINARY_LAUNCHER, .args = args,
+			    .n_fds = 5 + BINARY_COUNT,
+			    .fds = { l->channel, l->lock_fd, l->keeper_listen_fd,
+				     l->master.pidfd, l->keeper.pidfd } };
+	unsigned n = 9;
+	int ret;
+
+	snprintf(master, sizeof(master), "%d", (int)l->master.pid);
+	snprintf(level, sizeof(level), "%d", (int)l->opt->level);
+	if (l->keeper.pid != 0) {
+		snprintf(keeper, sizeof(keeper), "%d", (int)l->keeper.pid);
+		args[n++] = "--keeper-pid";
+		args[n++] = keeper;
+	}
+	if (l->opt->foreground)
+		args[n++] = "-F";
+	if (l->opt->sink == LOG_TO_SYSLOG)
+		args[n++] = "-S";
+	if (l->opt->keeper_user) {
+		args[n++] = "-u";
+		args[n++] = l->opt->keeper_user;
+	}
+	for (unsigned i = 0; i < BINARY_COUNT; i++)
+		sp.fds[5 + i] = l->binaries.fd[i];
+	log_info("upgrade", "program=launcher");
+	(void)fault("launcher-become");
+	ret = spawn_become(&sp);
+	log_error("upgrade", "program=launcher error=%s", log_str(strerror(-ret)));
+	_exit(EXIT_FAILURE);
 }
 
 /* ---- adopting ---- */
@@ -575,6 +718,21 @@ static int launcher_signals(struct launcher *l)
 	return ret;
 }
 
+static int binaries_begin(struct launcher *l)
+{
+	char dir[PATH_MAX];
+	int ret;
+
+	if (l->opt->adopt) {
+		binaries_inherit(&l->binaries, LAUNCHER_FD_BINARIES);
+		return 0;
+	}
+	ret = spawn_own_dir(dir, sizeof(dir));
+	if (ret == 0)
+		binaries_open(&l->binaries, dir);
+	return ret;
+}
+
 static int launcher_begin(struct launcher *l)
 {
 	int ret;
@@ -582,7 +740,7 @@ static int launcher_begin(struct launcher *l)
 	l->loop = loop_create();
 	if (!l->loop)
 		return -errno;
-	ret = spawn_own_dir(l->dir, sizeof(l->dir));
+	ret = binaries_begin(l);
 	if (ret == 0)
 		ret = launcher_signals(l);
 	if (ret == 0)
@@ -609,10 +767,11 @@ int launcher_run(const struct launcher_options *opt)
 		.ready_fd = opt->ready_fd, .was_ready = opt->adopt,
 		.keeper = { .program = "keeper", .pidfd = -1, .start = keeper_start },
 		.master = { .program = "master", .pidfd = -1, .start = master_start },
+		.successor = { .program = "keeper", .pidfd = -1 },
 	};
 	int ret;
 
-	l.keeper.launcher = l.master.launcher = &l;
+	l.keeper.launcher = l.master.launcher = l.successor.launcher = &l;
 	ret = launcher_begin(&l);
 	if (ret < 0) {
 		/* What is known better has been logged where it was known. */
@@ -622,7 +781,8 @@ int launcher_run(const struct launcher_options *opt)
 		return EXIT_FAILURE;
 	}
 	loop_run(l.loop);
-	launcher_tidy(&l);
+	if (!l.keeper_stays)
+		launcher_tidy(&l);
 	log_info("end", "status=%d", l.exit_status);
 	loop_destroy(&l.loop);
 	return l.exit_status == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -27,26 +27,30 @@ static int launcher_channel(struct master *m, int fd)
 	return loop_add(m->loop, &m->launcher_io, fd, EPOLLIN, launcher_ready_io, m);
 }
 
-static void launcher_send(struct master *m, uint32_t type, bool with_status, int status)
+int master_launcher_send(struct master *m, struct ipc_out **out)
 {
-	struct ipc_out *out;
-
-	if (m->launcher_fd < 0)
-		return;
-	out = ipc_out_create(type);
-	if (out && with_status)
-		ipc_out_u64(out, (uint64_t)status);
-	(void)ipc_send_free(m->launcher_fd, &out);
+	if (m->launcher_fd >= 0)
+		return ipc_send_free(m->launcher_fd, out);
+	ipc_out_destroy(out);
+	return -ENOTCONN;
 }
 
 void master_launcher_ready(struct master *m)
 {
-	launcher_send(m, LAUNCHER_READY, false, 0);
+	struct ipc_out *out = ipc_out_create(LAUNCHER_READY);
+
+	(void)master_launcher_send(m, &out);
 }
 
-void master_launcher_ending(struct master *m, int status)
+void master_launcher_ending(struct master *m, int status, uint64_t keep_ms)
 {
-	launcher_send(m, LAUNCHER_ENDING, true, status);
+	struct ipc_out *out = ipc_out_create(LAUNCHER_ENDING);
+
+	if (out) {
+		ipc_out_u64(out, (uint64_t)status);
+		ipc_out_u64(out, keep_ms);
+	}
+	(void)master_launcher_send(m, &out);
 }
 
 /* ---- starting another ---- */
@@ -61,7 +65,8 @@ static int launcher_spawn(struct master *m, int channel, int own_pidfd)
 		"--master-pid", own, "-L", level,
 	};
 	struct spawn sp = {
-		.dir = m->dir, .program = "launcher", .args = args, .n_fds = 5,
+		.binaries = &m->binaries, .program = BINARY_LAUNCHER, .args = args,
+		.n_fds = 5 + BINARY_COUNT,
 		.fds = { channel, LAUNCHER_FD_LOCK,
 			 spawn_fd_is_socket(LAUNCHER_FD_KEEPER) ? LAUNCHER_FD_KEEPER : -1,
 			 own_pidfd, m->keeper_pidfd },
@@ -83,6 +88,8 @@ static int launcher_spawn(struct master *m, int channel, int own_pidfd)
 		args[n++] = "-u";
 		args[n++] = user;
 	}
+	for (unsigned i = 0; i < BINARY_COUNT; i++)
+		sp.fds[5 + i] = m->binaries.fd[i];
 	return spawn_program(&sp, &m->launcher_pid);
 }
 
@@ -152,6 +159,7 @@ static void launcher_message(struct master *m, struct ipc_in *in)
 	fd_close(&m->keeper_pidfd);
 	m->keeper_pidfd = fd;
 	m->keeper_pid = (pid_t)pid;
+	master_upgrade_keeper(m);
 }
 
 static void launcher_ready_io(void *ctx, uint32_t events)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* master -c FILE [-F]: started by the launcher (launcher-proto.h). */
+/* master -c FILE [-F]: started by the launcher (launcher-proto.h), or by itself (-U, -R,
+ * -r: master-upgrade.c). master --check -c FILE: would it start? */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,8 +24,11 @@ static int options_read(int argc, char **argv, struct master_options *opt)
 	int c;
 
 	*opt = (struct master_options){ 0 };
-	while ((c = getopt(argc, argv, "c:F")) != -1) {
+	while ((c = getopt(argc, argv, "c:FU:R:r:")) != -1) {
 		switch (c) {
+		case 'U': opt->became = "U"; break;
+		case 'R': opt->became = "R"; opt->became_why = optarg; break;
+		case 'r': opt->became = "r"; break;
 		case 'c': opt->config_file = optarg; break;
 		case 'F': opt->foreground = true; break;
 		default: return -EINVAL;
@@ -83,11 +87,32 @@ static int config_read(const struct master_options *opt, struct config *config)
 	return ret;
 }
 
+/* Complaints go to descriptor 3, for whoever asked for the upgrade. */
+static int check(int argc, char **argv)
+{
+	struct config config;
+	struct buf errors;
+	int ret;
+
+	if (argc != 4 || strcmp(argv[2], "-c") != 0)
+		return 2;
+	ret = config_load(argv[3], &config, &errors);
+	if (ret < 0 && errors.len > 0 && write(3, errors.data, errors.len) < 0)
+		return 3;
+	if (ret == 0)
+		config_deinit(&config);
+	buf_deinit(&errors);
+	return ret < 0 ? MASTER_EXIT_CONFIG : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct master_options opt;
 	struct config config;
 	int status;
+
+	if (argc > 1 && strcmp(argv[1], "--check") == 0)
+		return check(argc, argv);
 
 	if (options_read(argc, argv, &opt) < 0) {
 		fprintf(stderr, "master: started by the launcher only\n");

@@ -6,6 +6,7 @@
 
 #include "lib/clock.h"
 #include "lib/ipc.h"
+#include "lib/version.h"
 #include "master/listeners.h"
 #include "master/master-private.h"
 
@@ -42,7 +43,7 @@ static void row_server(struct master *m, int fd)
 	struct number pid, launcher, keeper, uptime, fds;
 	const struct cell cells[] = {
 		{ "kind", "server" },
-		{ "version", DORMOUSE_VERSION },
+		{ "version", dormouse_version },
 		{ "state", master_phase_name(m->phase) },
 		{ "pid", number(&pid, (uint64_t)getpid()) },
 		{ "launcher_pid", number(&launcher, (uint64_t)m->launcher_pid) },

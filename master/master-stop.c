@@ -43,8 +43,8 @@ static bool stop_concerns(const struct master *m, const struct program *p)
 	abort();
 }
 
-/* Sessions of a zygote that died before became our children. */
-static void orphans_signal(struct master *m, int signo)
+void master_orphans_each(struct master *m, void (*fn)(struct master *m, pid_t pid, int arg),
+			 int arg)
 {
 	char path[64], text[4096];
 	cleanup_fd int fd = -1;
@@ -64,8 +64,19 @@ static void orphans_signal(struct master *m, int signo)
 		for (unsigned i = 0; i < m->n_programs && !ours; i++)
 			ours = m->programs[i].pid == pid;
 		if (!ours)
-			kill(pid, signo);
+			fn(m, pid, arg);
 	}
+}
+
+static void orphan_kill(struct master *m, pid_t pid, int signo)
+{
+	(void)m;
+	kill(pid, signo);
+}
+
+void master_orphans_signal(struct master *m, int signo)
+{
+	master_orphans_each(m, orphan_kill, signo);
 }
 
 static void stop_tell(struct master *m, enum ipc_stop how)
@@ -82,9 +93,9 @@ static void stop_tell(struct master *m, enum ipc_stop how)
 			program_stop(p, how);
 	}
 	if (m->phase == MASTER_STOP_REST)
-		orphans_signal(m, SIGTERM);
+		master_orphans_signal(m, SIGTERM);
 	else if (m->phase == MASTER_STOP_KILL)
-		orphans_signal(m, SIGKILL);
+		master_orphans_signal(m, SIGKILL);
 }
 
 static void stop_enter(struct master *m, enum master_phase phase, enum ipc_stop how,
@@ -102,7 +113,7 @@ static void stop_finish(struct master *m)
 	log_info("stopped", "uptime_ms=%llu",
 		 (unsigned long long)(clock_ms() - m->started_ms));
 	control_stopped(m->control);
-	master_launcher_ending(m, MASTER_EXIT_STOPPED);
+	master_launcher_ending(m, MASTER_EXIT_STOPPED, 0);
 	m->exit_status = MASTER_EXIT_STOPPED;
 	loop_stop(m->loop);
 }
@@ -149,7 +160,7 @@ void master_stop_check(struct master *m)
 		stop_next(m, "done");
 		return;
 	}
-	orphans_signal(m, SIGKILL);
+	master_orphans_signal(m, SIGKILL);
 	stop_finish(m);
 }
 
@@ -159,6 +170,7 @@ void master_stop(void *ctx, enum ipc_stop how)
 
 	if (m->phase >= MASTER_STOP_REST)
 		return;		/* it cannot go faster */
+	master_upgrade_stop(m);
 	/* Asked twice, or asked to hurry. */
 	if (how == STOP_NOW || m->phase >= MASTER_STOP_SESSIONS) {
 		stop_enter(m, MASTER_STOP_REST, STOP_NOW, STOP_STEP_MS, "at once");

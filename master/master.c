@@ -290,6 +290,7 @@ static void on_program_ready(void *ctx, struct program *p)
 	log_info("ready", "start_ms=%llu",
 		 (unsigned long long)(clock_ms() - m->started_ms));
 	master_launcher_ready(m);
+	master_upgrade_ready(m);
 }
 
 /* While the holder wakes everybody to say BYE, it needs spares. */
@@ -297,8 +298,10 @@ static bool on_program_died(void *ctx, struct program *p)
 {
 	struct master *m = ctx;
 
-	if (!master_is_stopping(m))
+	if (!master_is_stopping(m)) {
+		master_upgrade_died(m, p);
 		return true;
+	}
 	if (m->phase == MASTER_STOP_SESSIONS && p->role == ROLE_IMAP)
 		return true;
 	return false;
@@ -310,17 +313,17 @@ static void programs_init(struct master *m)
 	char name[24];
 
 	m->program_host = (struct program_host){
-		.loop = m->loop, .dir = m->dir, .ctx = m,
+		.loop = m->loop, .binaries = &m->binaries, .ctx = m,
 		.setup = on_program_setup, .started = on_program_started,
 		.ready = on_program_ready, .died = on_program_died,
 	};
-	program_init(p++, &m->program_host, ROLE_AUTH, "auth", "auth");
-	program_init(p++, &m->program_host, ROLE_HOLDER, "imap-hibernate",
+	program_init(p++, &m->program_host, ROLE_AUTH, BINARY_AUTH, "auth");
+	program_init(p++, &m->program_host, ROLE_HOLDER, BINARY_HOLDER,
 		     "imap-hibernate");
-	program_init(p++, &m->program_host, ROLE_IMAP, "imap", "imap");
+	program_init(p++, &m->program_host, ROLE_IMAP, BINARY_IMAP, "imap");
 	for (uint32_t i = 1; i <= m->config->settings.login_processes; i++) {
 		snprintf(name, sizeof(name), "imap-login/%u", i);
-		program_init(p++, &m->program_host, ROLE_LOGIN, "imap-login", name);
+		program_init(p++, &m->program_host, ROLE_LOGIN, BINARY_LOGIN, name);
 	}
 	m->n_programs = (unsigned)(p - m->programs);
 	assert(m->n_programs <= MASTER_PROGRAMS_MAX);
@@ -399,11 +402,16 @@ static int on_hand_on(void *ctx, enum ipc_role role, int fd)
 	return program_send(p, &out);
 }
 
+static void on_upgrade(void *ctx, bool reload, int fd)
+{
+	master_upgrade(ctx, reload, fd);
+}
+
 static int control_begin(struct master *m)
 {
 	m->control_host = (struct control_host){
 		.ctx = m, .hand_on = on_hand_on, .status = master_status,
-		.stop = master_stop,
+		.stop = master_stop, .upgrade = on_upgrade,
 	};
 	m->control = control_create(m->loop, items_get(&m->items, "control"),
 				    &m->control_host);
@@ -433,7 +441,7 @@ static void on_child(void *ctx, int signo)
 
 		if (p)
 			program_reaped(p, status);
-		else	/* the launcher, or a session whose zygote died */
+		else if (!master_upgrade_reaped(m, pid, status))	/* the launcher, or a session whose zygote died */
 			log_debug("reaped", "pid=%d status=%d", (int)pid, status);
 	}
 	if (master_is_stopping(m))
@@ -448,10 +456,14 @@ static void on_stop(void *ctx, int signo)
 
 static void on_hup(void *ctx, int signo)
 {
-	(void)ctx;
 	(void)signo;
-	log_warn("reload", "error=%s", log_str("not possible in this version; stop and "
-						"start instead"));
+	master_upgrade(ctx, true, -1);
+}
+
+static void on_usr2(void *ctx, int signo)
+{
+	(void)signo;
+	master_upgrade(ctx, false, -1);
 }
 
 static void on_usr1(void *ctx, int signo)
@@ -476,7 +488,7 @@ static int master_signals(struct master *m)
 		loop_signal_fn *fn;
 	} signals[] = {
 		{ SIGCHLD, on_child }, { SIGTERM, on_stop }, { SIGINT, on_stop },
-		{ SIGHUP, on_hup }, { SIGUSR1, on_usr1 },
+		{ SIGHUP, on_hup }, { SIGUSR1, on_usr1 }, { SIGUSR2, on_usr2 },
 	};
 	int ret = 0;
 
@@ -496,9 +508,7 @@ static int master_begin(struct master *m)
 		return -errno;
 	/* Sessions whose zygote died come to us, so that a stop finds them. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	ret = spawn_own_dir(m->dir, sizeof(m->dir));
-	if (ret == 0)
-		ret = master_signals(m);
+	ret = master_signals(m);
 	if (ret == 0)
 		ret = master_launcher_begin(m);
 	if (ret == 0)
@@ -533,6 +543,8 @@ static void master_deinit(struct master *m)
 			 names[i]);
 		unlink(path);
 	}
+	master_upgrade_deinit(m);
+	binaries_close(&m->binaries);
 	items_deinit(&m->items);
 	loop_destroy(&m->loop);
 }
@@ -548,12 +560,17 @@ int master_run(const struct master_options *opt, const struct config *config)
 	m->config = config;
 	m->keeper_fd = m->launcher_fd = m->keeper_pidfd = -1;
 	m->started_ms = clock_ms();
+	binaries_inherit(&m->binaries, MASTER_FD_BINARIES);
+	master_upgrade_init(m);
 	ret = master_begin(m);
+	if (ret < 0)
+		master_upgrade_start_failed(m, ret);
 	if (ret < 0) {
 		log_error("start", "error=%s", log_str(strerror(-ret)));
 		m->exit_status = MASTER_EXIT_START;
 	} else {
 		programs_init(m);
+		master_upgrade_begin(m);
 		for (unsigned i = 0; i < m->n_programs; i++)
 			program_start(&m->programs[i]);
 		loop_run(m->loop);

@@ -13,6 +13,8 @@ struct master_options {
 	bool foreground;
 	bool with_launcher;		/* descriptors as in launcher-proto.h */
 	uint64_t max_fds;		/* a process may open */
+	const char *became;		/* "U" by an upgrade, "R" back from one, "r" by a reload; NULL */
+	const char *became_why;		/* "R": what went wrong */
 };
 /* Until the server has stopped. Returns the exit status (launcher-proto.h). */
 int master_run(const struct master_options *opt, const struct config *config);

@@ -30,9 +30,10 @@ const char *program_phase_name(enum program_phase phase)
 }
 
 void program_init(struct program *p, const struct program_host *host,
-		  enum ipc_role role, const char *file, const char *name)
+		  enum ipc_role role, enum binary binary, const char *name)
 {
-	*p = (struct program){ .host = host, .role = role, .file = file, .fd = -1 };
+	*p = (struct program){ .host = host, .role = role, .binary = binary,
+			       .fd = -1 };
 	snprintf(p->name, sizeof(p->name), "%s", name);
 }
 
@@ -133,7 +134,7 @@ static int program_send_setup(struct program *p)
 
 static int program_spawn(struct program *p)
 {
-	struct spawn sp = { .dir = p->host->dir, .program = p->file, .n_fds = 1 };
+	struct spawn sp = { .binaries = p->host->binaries, .program = p->binary, .n_fds = 1 };
 	int pair[2], ret;
 
 	if (fault("program-spawn"))

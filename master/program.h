@@ -10,6 +10,7 @@
 #include "lib/ipc-proto.h"
 #include "lib/loop.h"
 #include "master/backoff.h"
+#include "master/binaries.h"
 
 struct ipc_out;
 struct ipc_in;
@@ -25,7 +26,7 @@ enum program_phase {
 /* What its owner does for it. */
 struct program_host {
 	struct loop *loop;
-	const char *dir;	/* of the executables */
+	const struct binaries *binaries;
 	void *ctx;
 	/* Add role data and descriptors to SETUP, settings included. */
 	void (*setup)(void *ctx, struct program *p, struct ipc_out *out);
@@ -38,7 +39,7 @@ struct program_host {
 struct program {
 	const struct program_host *host;
 	enum ipc_role role;
-	const char *file;
+	enum binary binary;
 	char name[24];		/* "auth", "imap-login/2" */
 	enum program_phase phase;
 	pid_t pid;
@@ -52,7 +53,7 @@ struct program {
 	char report[PROGRAM_REPORT_MAX_BYTES];	/* its last STATUS */
 };
 void program_init(struct program *p, const struct program_host *host,
-		  enum ipc_role role, const char *file, const char *name);
+		  enum ipc_role role, enum binary binary, const char *name);
 /* Failures are logged and tried again later. */
 void program_start(struct program *p);
 /* A child's end, from waitpid(). */

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,13 +56,23 @@ static int environment_reduce(void)
 
 /* Every descriptor to its number. First all go above the numbers in question,
  * so that no move steps on one that is still needed. */
-static int descriptors_arrange(const struct spawn *sp, int *error_fd)
+static int descriptors_arrange(const struct spawn *sp, int *error_fd, int *exe_fd)
 {
 	int high[SPAWN_FDS_MAX], floor = SPAWN_FIRST_FD + (int)sp->n_fds + 1;
 
-	*error_fd = fcntl(*error_fd, F_DUPFD_CLOEXEC, floor);
-	if (*error_fd < 0)
+	*exe_fd = sp->binaries->fd[sp->program];
+	if (*exe_fd < 0)
+		return -ENOENT;
+	*exe_fd = fcntl(*exe_fd, F_DUPFD_CLOEXEC, floor);
+	if (*exe_fd < 0)
 		return -errno;
+	if (*error_fd >= 0) {
+		int high_fd = fcntl(*error_fd, F_DUPFD_CLOEXEC, floor);
+
+		if (high_fd < 0)
+			return -errno;
+		*error_fd = high_fd;
+	}
 	for (unsigned i = 0; i < sp->n_fds; i++) {
 		high[i] = fcntl(sp->fds[i] >= 0 ? sp->fds[i] : STDIN_FILENO,
 				F_DUPFD_CLOEXEC, floor);
@@ -78,8 +87,7 @@ static int descriptors_arrange(const struct spawn *sp, int *error_fd)
 	}
 	/* All else is close-on-exec already; this is the net below it. */
 	close_range((unsigned)floor, ~0u, CLOSE_RANGE_CLOEXEC);
-	if (floor - 1 != *error_fd)
-		close(floor - 1);
+	close(floor - 1);
 	return 0;
 }
 
@@ -109,32 +117,44 @@ static int stdin_close(void)
 	return fcntl(fd, F_SETFD, 0) < 0 ? -errno : 0;
 }
 
-/* In the child. Returns only if the program could not be started. */
-static int child_exec(const struct spawn *sp, int *error_fd)
+/* A script is opened by its interpreter once more, by this number. */
+static void script_pass_on(int exe_fd)
 {
-	const char *argv[SPAWN_ARGS_MAX + 2] = { sp->program };
-	char path[PATH_MAX];
-	int ret;
+	char magic[2];
+
+	if (pread(exe_fd, magic, 2, 0) == 2 && magic[0] == '#' && magic[1] == '!')
+		fcntl(exe_fd, F_SETFD, 0);
+}
+
+/* Returns only if the program could not be started. */
+static int exec_program(const struct spawn *sp, int *error_fd)
+{
+	const char *argv[SPAWN_ARGS_MAX + 2] = { binary_name(sp->program) };
+	int exe_fd, ret;
 
 	for (size_t i = 0; sp->args && sp->args[i]; i++) {
 		if (i == SPAWN_ARGS_MAX)
 			return -E2BIG;
 		argv[i + 1] = sp->args[i];
 	}
-	if (snprintf(path, sizeof(path), "%s/%s", sp->dir, sp->program) >=
-	    (int)sizeof(path))
-		return -ENAMETOOLONG;
-	setsid();
-	signals_reset();
 	ret = stdin_close();
 	if (ret == 0)
-		ret = descriptors_arrange(sp, error_fd);
+		ret = descriptors_arrange(sp, error_fd, &exe_fd);
 	if (ret == 0)
 		ret = environment_reduce();
 	if (ret < 0)
 		return ret;
-	execv(path, (char *const *)argv);
+	script_pass_on(exe_fd);
+	execveat(exe_fd, "", (char *const *)argv, environ, AT_EMPTY_PATH);
 	return -errno;
+}
+
+int spawn_become(const struct spawn *sp)
+{
+	int none = -1;
+
+	/* Signals stay blocked: what is pending is the successor's. */
+	return exec_program(sp, &none);
 }
 
 int spawn_program(const struct spawn *sp, pid_t *pid_r)
@@ -147,7 +167,9 @@ int spawn_program(const struct spawn *sp, pid_t *pid_r)
 		return -errno;
 	pid = fork();
 	if (pid == 0) {
-		error = child_exec(sp, &fds[1]);
+		setsid();
+		signals_reset();
+		error = exec_program(sp, &fds[1]);
 		n = write(fds[1], &error, sizeof(error));
 		_exit(n == sizeof(error) ? 127 : 126);
 	}

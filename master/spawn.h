@@ -7,11 +7,13 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define SPAWN_FDS_MAX	8
+#include "master/binaries.h"
+
+#define SPAWN_FDS_MAX	24
 
 struct spawn {
-	const char *dir;		/* where the program lies */
-	const char *program;
+	const struct binaries *binaries;
+	enum binary program;
 	const char *const *args;	/* after argv[0], NULL-terminated; NULL: none */
 	/* They become 3, 4, ... in this order. For -1 the program finds /dev/null
 	 * there: a closed number would soon be something else's. */
@@ -21,6 +23,9 @@ struct spawn {
 /* 0 once the program runs (exec succeeded), else -errno. Its session is its
  * own, so that a terminal's interrupt reaches only whom the shell started. */
 int spawn_program(const struct spawn *sp, pid_t *pid_r);
+/* Becomes the program: same pid, same children. Returns only when that failed, -errno,
+ * and then descriptors are in disorder: the process should end. */
+int spawn_become(const struct spawn *sp);
 /* The directory of the running executable. 0 or -errno. */
 int spawn_own_dir(char *dir, size_t size);
 /* True if fd is a socket, and not the /dev/null of a start without one. */

@@ -568,7 +568,7 @@ class World:
         theirs.close()
         s = self.settings
         fields = [self.dir, '~/Maildir', '', s['user'] or 'nobody', 'l', 'a', 'stderr', s['level'], '', '', '',
-                  30000, True, s['keepalive'], 2, 60000, s['poll'], 300000, 10000, 2, 256,
+                  30000, True, s['keepalive'], 2, 60000, s['poll'], 300000, 10000, 60000, 300000, 2, 256,
                   s['max_sleepers'], 2, 1000, 0, 1000, 512 << 20, not s['user']]
         try:
             mine.send(SETUP, fields, fds=[self.listener.fileno(), self.wake_w.sock.fileno()])

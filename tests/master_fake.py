@@ -85,7 +85,10 @@ def recv(sock):
 
 class Fake:
     def __init__(self):
-        self.name = os.path.basename(sys.argv[0])
+        # Started by descriptor: argv[0] is /dev/fd/N.
+        self.name = os.path.basename(os.path.realpath(sys.argv[0]))
+        if sys.argv[0].startswith("/dev/fd/"):
+            os.close(int(os.path.basename(sys.argv[0])))
         self.setup = socket.socket(fileno=3)
         self.setup.setblocking(True)
         msg, self.fds = recv(self.setup)
@@ -211,5 +214,5 @@ class Fake:
             self.on_setup()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and "--check" not in sys.argv:
     Fake().run()

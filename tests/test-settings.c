@@ -53,6 +53,8 @@ static void change_all(struct settings *s)
 	s->poll_interval_ms = 14;
 	s->client_timeout_ms = 15;
 	s->stop_timeout_ms = UINT64_MAX;
+	s->upgrade_grace_ms = 61;
+	s->keep_grace_ms = 62;
 	s->spares = 16;
 	s->max_processes = 17;
 	s->max_sleepers = UINT32_MAX;
@@ -90,6 +92,8 @@ static void check_same(const struct settings *a, const struct settings *b)
 	check(a->poll_interval_ms == b->poll_interval_ms);
 	check(a->client_timeout_ms == b->client_timeout_ms);
 	check(a->stop_timeout_ms == b->stop_timeout_ms);
+	check(a->upgrade_grace_ms == b->upgrade_grace_ms);
+	check(a->keep_grace_ms == b->keep_grace_ms);
 	check(a->spares == b->spares && a->max_processes == b->max_processes);
 	check(a->max_sleepers == b->max_sleepers);
 	check(a->login_processes == b->login_processes);

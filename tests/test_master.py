@@ -505,11 +505,11 @@ class TestServer(Case):
                 t = self.started()
                 keeper = t.pid_of("keeper")
                 os.kill(t.pid_of("launcher"), signal.SIGHUP)
-                wait_for("the answer to HUP", lambda: "reload error=" in t.log())
+                wait_for("the answer to HUP", lambda: "reloaded version=" in t.log())
                 os.kill(t.pid_of("launcher"), signo)
                 self.assertEqual(t.process.wait(WAIT), 0)
                 self.assertFalse(is_alive(keeper))
-                self.assertEqual({l["how"] for l in t.fake_log(what="stop", name="imap-hibernate")}, {1})
+                self.assertEqual({l["how"] for l in t.fake_log(what="stop", name="imap-hibernate")}, {1, 3})
 
     def test_background(self):
         t = self.tree()
