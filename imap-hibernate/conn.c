@@ -283,19 +283,20 @@ static bool label_set(char **at, const char *value)
 }
 
 static void conn_label(struct conn *c, const char *user, const char *remote,
-		       const char *mailbox, uint64_t login_time, bool idle)
+		       const char *mailbox, uint64_t login_time, bool idle, unsigned security)
 {
 	label_set(&c->user, user);
 	label_set(&c->remote, remote);
 	label_set(&c->mailbox, mailbox);
 	c->login_time = login_time;
 	c->idle = idle;
+	c->security = (uint8_t)(security & SECURITY_MAX);
 }
 
 void conn_wakes(struct conn *c, const struct table_entry *e)
 {
 	conn_label(c, e->user, e->remote, e->mailbox, e->login_time,
-		   (e->flags & SLEEP_IDLE) != 0);
+		   (e->flags & SLEEP_IDLE) != 0, e->flags >> SLEEP_SECURITY_SHIFT);
 	c->sid = e->sid;
 	c->cookie = e->cookie;
 	conn_set_state(c, CONN_AWAKE);
@@ -324,17 +325,20 @@ static bool on_hello(struct conn *c, struct ipc_in *in, uid_t uid)
 	struct holder *h = c->holder;
 	uint64_t sid = ipc_in_u64(in), cookie = ipc_in_u64(in), login_time;
 	const char *user = ipc_in_str(in), *remote = ipc_in_str(in), *mailbox;
-	uint32_t slot;
+	uint32_t slot, security = 0;
 	bool idle;
 
 	login_time = ipc_in_u64(in);
 	mailbox = ipc_in_str(in);
 	idle = ipc_in_bool(in);
+	/* An imap of an earlier version knows nothing of it. */
+	if (!ipc_in_done(in))
+		security = ipc_in_u32(in);
 	if (!ipc_in_done(in) || strlen(user) > TABLE_USER_MAX ||
 	    strlen(remote) > TABLE_REMOTE_MAX || strlen(mailbox) > TABLE_MAILBOX_MAX ||
 	    !conn_names(c, sid, cookie, uid))
 		return false;
-	conn_label(c, user, remote, mailbox, login_time, idle);
+	conn_label(c, user, remote, mailbox, login_time, idle, security);
 	if (c->state == CONN_WAKING || c->state == CONN_AWAKE)
 		return true;
 	conn_set_state(c, CONN_AWAKE);
@@ -386,7 +390,8 @@ static bool sleep_read(struct ipc_in *in, struct table_entry *e, uint64_t *gener
 	e->sid = ipc_in_u64(in);
 	e->cookie = ipc_in_u64(in);
 	*generation_r = ipc_in_u64(in);
-	e->flags = (uint8_t)(ipc_in_u64(in) & (SLEEP_IDLE | SLEEP_SELECTED | SLEEP_POLL));
+	e->flags = (uint8_t)(ipc_in_u64(in) & (SLEEP_IDLE | SLEEP_SELECTED | SLEEP_POLL |
+					     SLEEP_SECURITY));
 	e->written = ipc_in_u64(in);
 	e->consumed = ipc_in_u64(in);
 	if (!sleep_keepalives(in, e))
@@ -430,7 +435,8 @@ static bool on_sleep(struct conn *c, struct ipc_in *in, uid_t uid)
 	e.uid = slot != NONE ? table_uid(h->table, slot) : uid;
 	e.since = (uint32_t)time(NULL);
 	memcpy(e.watch, c->sub.watch, sizeof(e.watch));
-	conn_label(c, e.user, e.remote, e.mailbox, e.login_time, (e.flags & SLEEP_IDLE) != 0);
+	conn_label(c, e.user, e.remote, e.mailbox, e.login_time, (e.flags & SLEEP_IDLE) != 0,
+		   e.flags >> SLEEP_SECURITY_SHIFT);
 	/* An event may wait in the kernel; then the generation is old. */
 	watch_drain(&h->watches);
 	if (sleeper_take(h, fd, &e, c->number,

@@ -44,6 +44,7 @@ struct conn {
 	uint64_t login_time;
 	uint32_t since;		/* unix seconds */
 	bool idle;
+	uint8_t security;	/* enum ipc_security */
 	struct conn *next_dead;
 };
 struct conns {

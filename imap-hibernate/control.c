@@ -79,13 +79,14 @@ static void control_end(struct control *ctl, bool ok, const char *text)
  * on a session of his own; the uid shows it. */
 static int row_who(struct control *ctl, uint64_t sid, const char *user, uint32_t uid,
 		   const char *state, const char *mailbox, const char *remote,
-		   uint64_t login_time, uint32_t since)
+		   uint64_t login_time, uint32_t since, unsigned security)
 {
 	char id[20], owner[16], login[24], at[24];
 	struct row row[] = {
 		{ "id", id }, { "user", user }, { "uid", owner }, { "state", state },
 		{ "mailbox", mailbox }, { "remote", remote },
 		{ "login_time", login }, { "since", at },
+		{ "security", security_name(security) },
 	};
 
 	if (ctl->user && strcmp(ctl->user, user) != 0)
@@ -111,7 +112,7 @@ static int row_sleeper(struct control *ctl, uint32_t slot)
 	else
 		state = e.flags & SLEEP_IDLE ? "asleep-idle" : "asleep";
 	return row_who(ctl, e.sid, e.user, e.uid, state, e.mailbox, e.remote, e.login_time,
-		       e.since);
+		       e.since, e.flags >> SLEEP_SECURITY_SHIFT);
 }
 
 static int row_conn(struct control *ctl, uint32_t number)
@@ -122,7 +123,7 @@ static int row_conn(struct control *ctl, uint32_t number)
 	if (!c || c->state != CONN_AWAKE || c->slot != NONE || !c->user)
 		return 0;
 	return row_who(ctl, c->sid, c->user, c->uid, c->idle ? "idle" : "awake",
-		       c->mailbox, c->remote, c->login_time, c->since);
+		       c->mailbox, c->remote, c->login_time, c->since, c->security);
 }
 
 /* As many rows as the socket takes. */

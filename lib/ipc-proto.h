@@ -3,6 +3,7 @@
 #define LIB_IPC_PROTO_H
 /* Message types and their fields, in order. doc/ipc.md says who may send what
  * when. u = u64/u32, s = str, b = bin, t = bool, a = array. */
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Program descriptors: the channel to master is always this one. */
@@ -38,7 +39,7 @@ enum ipc_type {
 	IPC_ALONE,		/* u ms: master -> keeper: we stop; wait so long for another master, then end */
 
 	/* holder and imap */
-	IPC_HELLO = 40,		/* u sid, u cookie, s user, s remote ("ip" or "ip:port"), u login time (unix s), s mailbox ("" none), t idle */
+	IPC_HELLO = 40,		/* u sid, u cookie, s user, s remote ("ip" or "ip:port"), u login time (unix s), s mailbox ("" none), t idle[, u enum ipc_security] */
 	IPC_WATCH,		/* u nonce, b mailbox id (16 or 0), u blind (1: file system cannot be watched); 0-2 fds */
 	IPC_WATCHED,		/* u nonce, u generation, u status: enum ipc_watched */
 	IPC_CHANGED,		/* u generation */
@@ -87,7 +88,16 @@ enum ipc_sleep_flags {
 	SLEEP_IDLE = 1,		/* in IDLE or NOTIFY: a change wakes it; else a change only marks it */
 	SLEEP_SELECTED = 2,	/* its watch counts */
 	SLEEP_POLL = 4,		/* its mailbox is where inotify is blind: wake it every poll interval */
+	SLEEP_SECURITY = 0xf0,	/* enum ipc_security, shifted by SLEEP_SECURITY_SHIFT */
 };
+#define SLEEP_SECURITY_SHIFT	4
+/* What the connection is wrapped in, in four bits: version and suite in three of
+ * them (0: no TLS), and whether COMPRESS is on. */
+enum ipc_security { SECURITY_TLS = 7, SECURITY_DEFLATE = 8, SECURITY_MAX = 15 };
+/* From enum tls_version and enum tls_suite (lib/tls-record.h), 0 without TLS. */
+unsigned security_make(unsigned version, unsigned suite, bool deflate);
+/* "TLSv1.3 TLS_AES_128_GCM_SHA256 DEFLATE", parts of it, or "". */
+const char *security_name(unsigned security);
 enum ipc_do { DO_SLEEP = 1, DO_KICK, DO_STOP };
 enum ipc_auth_fail {
 	AUTH_FAIL_CREDENTIALS = 1,	/* NO [AUTHENTICATIONFAILED] */

@@ -11,7 +11,7 @@
 #include "lib/ipc.h"
 
 /* More columns than this in a table of one row are hard to read. */
-#define LINES_FROM_COLUMNS	9
+#define LINES_FROM_COLUMNS	10
 #define ROW_CELLS_MAX		64
 #define ROWS_MAX		(1u << 22)
 
