@@ -18,6 +18,7 @@ static const struct command commands[] = {
 	{ "LOGOUT",	CMD_ANY | CMD_NO_SYNC,			cmd_logout },
 	{ "ID",		CMD_ANY | CMD_NO_SYNC,			cmd_id },
 	{ "ENABLE",	CMD_ANY | CMD_NO_SYNC,			cmd_enable },
+	{ "COMPRESS",	CMD_ANY | CMD_NO_SYNC,			cmd_compress },
 	{ "IDLE",	CMD_ANY | CMD_NO_SYNC,			cmd_idle },
 	{ "SELECT",	CMD_ANY | CMD_NO_SYNC,			cmd_select },
 	{ "EXAMINE",	CMD_ANY | CMD_NO_SYNC,			cmd_select },

@@ -62,6 +62,7 @@ void cmd_logout(struct cmd *cmd);
 void cmd_id(struct cmd *cmd);
 void cmd_enable(struct cmd *cmd);
 void cmd_idle(struct cmd *cmd);
+void cmd_compress(struct cmd *cmd);
 void cmd_select(struct cmd *cmd);	/* and EXAMINE: cmd->name tells */
 void cmd_close(struct cmd *cmd);
 void cmd_unselect(struct cmd *cmd);

@@ -13,6 +13,7 @@
 
 #include "imap/command.h"
 #include "imap/holder-link.h"
+#include "imap/layers.h"
 #include "imap/session.h"
 #include "imap/view-file.h"
 #include "lib/cleanup.h"
@@ -21,6 +22,7 @@
 #include "lib/ipc-proto.h"
 #include "lib/ipc.h"
 #include "lib/log.h"
+#include "lib/stream-tls.h"
 
 #define KEEPALIVE_TEXT	"* OK Still here\r\n"
 /* The lock is somebody's for a moment only (the holder looking): ask again. */
@@ -32,6 +34,7 @@ const char *hibernate_refusal(struct session *s)
 {
 	struct fence_counts now;
 	const uint8_t *partial;
+	const char *why;
 	size_t len;
 	bool ended;
 	int unread = 0;
@@ -47,6 +50,9 @@ const char *hibernate_refusal(struct session *s)
 		return "in the middle of a command";
 	if (stream_pending(s->stream) > 0)
 		return "output pending";
+	why = layers_refusal(s);
+	if (why != NULL)
+		return why;
 	if (fence_read(stream_fd(s->stream), &now, &ended) < 0)
 		return "not a TCP connection";
 	if (ended)
@@ -98,22 +104,15 @@ static int keepalives_renew(struct session *s)
 	return ret;
 }
 
-static void keepalives_make(struct session *s, uint64_t written)
+static int keepalives_make(struct session *s, uint64_t written)
 {
-	uint32_t n = s->set->keepalives_ahead;
-
 	if (keepalives_current(s, written))
-		return;		/* unspent: the same ones go back to sleep */
+		return 0;	/* unspent: the same ones go back to sleep */
 	memset(&s->ka, 0, sizeof(s->ka));
 	if (s->idle_tag == NULL || s->set->keepalive_interval_ms == 0)
-		return;
+		return 0;
 	s->ka.base = written;
-	for (uint32_t i = 0; i < n && i < KEEPALIVES_MAX; i++) {
-		s->ka.len[i] = sizeof(KEEPALIVE_TEXT) - 1;
-		memcpy(s->ka.bytes + s->ka.total, KEEPALIVE_TEXT, s->ka.len[i]);
-		s->ka.total += s->ka.len[i];
-		s->ka.count++;
-	}
+	return layers_keepalives(s, s->set->keepalives_ahead, &s->ka);
 }
 
 /* ---- the state ---- */
@@ -189,23 +188,34 @@ static int state_of_session(struct session *s, struct session_state *st)
 	return ret;
 }
 
-/* Packs and seals; the fence is read last, when nothing is written any more. */
+/* In this order: what may refuse; the fence, when nothing is written any more;
+ * keepalives, which are spent with that; the TLS state, which stands behind them. */
+static int state_of_connection(struct session *s, struct session_state *st)
+{
+	int ret = layers_window(s, &st->compress);
+
+	if (ret == 0)
+		ret = fence_read(stream_fd(s->stream), &st->fence, NULL);
+	if (ret == 0)
+		ret = keepalives_make(s, st->fence.written);
+	if (ret == 0 && s->ka.count > 0)
+		st->fence.written = s->ka.base;
+	return ret == 0 ? layers_tls(s, &st->tls) : ret;
+}
+
+/* Packs and seals. */
 static int state_make(struct session *s, struct buf *sealed, struct fence_counts *counts_r)
 {
 	struct session_state st;
 	struct buf plain;
 	int ret;
 
-	ret = fence_read(stream_fd(s->stream), counts_r, NULL);
-	if (ret < 0)
-		return ret;
-	keepalives_make(s, counts_r->written);
-	if (s->ka.count > 0)
-		counts_r->written = s->ka.base;
 	session_state_init(&st);
 	buf_init(&plain, STATE_MAX_BYTES);
-	st.fence = *counts_r;
-	ret = state_of_session(s, &st);
+	ret = state_of_connection(s, &st);
+	*counts_r = st.fence;
+	if (ret == 0)
+		ret = state_of_session(s, &st);
 	if (ret == 0)
 		ret = session_state_pack(&st, &plain);
 	if (ret == 0)
@@ -249,6 +259,7 @@ static struct ipc_out *sleep_message(struct session *s, const struct buf *sealed
 		flags |= SLEEP_SELECTED;
 	if (s->box != NULL && s->holder->blind)
 		flags |= SLEEP_POLL;
+	flags |= layers_security(s) << SLEEP_SECURITY_SHIFT;
 	ipc_out_u64(out, s->ticket.sid);
 	ipc_out_u64(out, s->ticket.cookie);
 	ipc_out_u64(out, s->holder->generation);
@@ -273,17 +284,19 @@ static struct ipc_out *sleep_message(struct session *s, const struct buf *sealed
 static void sleep_done(struct session *s, const char *how)
 {
 	log_info("sleep", "id=%016llx user=%s mailbox=%s idle=%s uidnext=%u quiet_ms=%llu "
-		 "how=%s",
+		 "how=%s security=%s",
 		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
 		 log_str(s->box != NULL ? mailbox_name(s->box) : ""),
 		 s->idle_tag != NULL ? "yes" : "no", s->view.uidnext,
-		 (unsigned long long)(clock_ms() - s->last_activity_ms), how);
+		 (unsigned long long)(clock_ms() - s->last_activity_ms), how,
+		 log_str(layers_name(s)));
 	if (s->store != NULL)
 		view_file_forget(mail_store_index_dir(s->store), s->ticket.sid, s->sleeps + 1);
 	mailbox_close(&s->box);
 	mail_store_close(&s->store);
 	(void)fault("sleep-done");
-	/* No shutdown(): the connection lives on. */
+	/* The keys are another's. No shutdown(): the connection lives on. */
+	stream_destroy(&s->stream);
 	_exit(EXIT_SUCCESS);
 }
 
@@ -294,6 +307,7 @@ static const char *awake_again(struct session *s, const char *why)
 	int ret;
 
 	(void)fault("sleep-again");
+	layers_resume(s);
 	ret = session_listen(s);
 	if (ret < 0)
 		session_bye(s, "UNAVAILABLE", "Out of resources.", strerror(-ret));
@@ -404,6 +418,26 @@ static const char *compare_and_tell(struct session *s)
 	return "mailbox keeps changing";
 }
 
+static const char *state_refusal(struct session *s, int error)
+{
+	switch (error) {
+	case -EMSGSIZE:
+		return "state too large";
+	case -EBUSY:
+		return "in the middle of a compressed block";
+	case -E2BIG:
+		break;
+	default:
+		return "cannot write the state down";
+	}
+	if (!s->window_told)
+		log_info("awake", "id=%016llx user=%s reason=%s",
+			 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
+			 log_str("COMPRESS window above compress_window_max"));
+	s->window_told = true;
+	return "COMPRESS window above compress_window_max";
+}
+
 static const char *sleep_attempt(struct session *s)
 {
 	struct fence_counts counts;
@@ -430,8 +464,9 @@ static const char *sleep_attempt(struct session *s)
 	out = ret == 0 ? sleep_message(s, &sealed, &counts) : NULL;
 	buf_deinit(&sealed);
 	if (out == NULL) {
+		layers_resume(s);
 		keepalives_arm(s);
-		return ret == -EMSGSIZE ? "state too large" : "cannot write the state down";
+		return state_refusal(s, ret);
 	}
 	/* Step 2: out of epoll before the descriptor travels; unlock; send. */
 	loop_remove(s->loop, &s->client_io);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "imap/command.h"
+#include "imap/layers.h"
 #include "imap/session.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -196,6 +197,7 @@ void holder_link_hello(struct holder_link *l)
 	ipc_out_str(out, s->unrestored != NULL ? s->unrestored->mailbox :
 		    s->box != NULL ? mailbox_name(s->box) : "");
 	ipc_out_bool(out, s->idle_tag != NULL);
+	ipc_out_u64(out, layers_security(s));
 	(void)link_send(l, &out);
 }
 

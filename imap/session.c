@@ -10,10 +10,14 @@
 
 #include "imap/command.h"
 #include "imap/holder-link.h"
+#include "imap/layers.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/stream-deflate.h"
+#include "lib/stream-tls.h"
 
 #define KEEPALIVE_TEXT	"* OK Still here\r\n"
+#define CAPABILITIES	"IMAP4rev1 LITERAL+ ID ENABLE IDLE CHILDREN UNSELECT UIDPLUS MOVE CONDSTORE QRESYNC"
 
 int session_store(struct session *s, struct mail_store **store_r)
 {
@@ -71,8 +75,8 @@ const char *session_remote(const struct session *s)
 
 const char *session_capabilities(const struct session *s)
 {
-	(void)s;
-	return "IMAP4rev1 LITERAL+ ID ENABLE IDLE CHILDREN UNSELECT UIDPLUS MOVE CONDSTORE QRESYNC";
+	/* Not when it is active already (RFC 4978 3). */
+	return stream_has_deflate(s->stream) ? CAPABILITIES : CAPABILITIES " COMPRESS=DEFLATE";
 }
 
 bool session_condstore(const struct session *s)
@@ -144,36 +148,80 @@ static bool session_parse(struct session *s)
 	return false;
 }
 
+static void session_flush(struct session *s)
+{
+	if (!s->dead && stream_drain(s->stream) < 0)
+		session_dead(s, "client does not read or is gone");
+}
+
+/* A last command without a line end is no command. */
+static void session_gone(struct session *s, long n)
+{
+	s->last_activity_ms = clock_ms();
+	session_dead(s, layers_reason(s, n == 0 ? "client closed the connection" :
+				      strerror((int)-n)));
+}
+
+/* More of what the client has sent, that a layer kept. */
+static bool session_refill(struct session *s)
+{
+	long n = stream_refill(s->stream);
+
+	if (n <= 0 && n != -EAGAIN && n != -ENOBUFS)
+		session_gone(s, n);
+	return n > 0;
+}
+
 void session_input(struct session *s)
 {
 	while (!s->dead && !s->logout && stream_has_input(s->stream)) {
+		bool went_on;
+
 		if (s->idle_tag != NULL) {
 			idle_input(s);
-			if (s->idle_tag != NULL)
-				break;	/* no whole line left */
-		} else if (!session_parse(s)) {
-			break;
+			went_on = s->idle_tag == NULL;	/* else no whole line is left */
+		} else {
+			went_on = session_parse(s);
 		}
+		if (!went_on && !session_refill(s))
+			break;
 	}
-	if (!s->dead && stream_drain(s->stream) < 0)
-		session_dead(s, "client does not read or is gone");
+	session_flush(s);
+}
+
+/* For tests (debug_hop): another process for every command. */
+static void session_hop(struct session *s)
+{
+	const char *why;
+
+	if (!s->set->debug_hop || s->dead || s->logout)
+		return;
+	why = hibernate_try(s);
+	log_debug("awake", "id=%016llx user=%s reason=%s", (unsigned long long)s->ticket.sid,
+		  log_str(s->ticket.user), log_str(why));
+}
+
+void session_readable(struct session *s)
+{
+	long n = stream_fill(s->stream);
+
+	if (n == -EAGAIN) {
+		session_flush(s);	/* TLS may have had something to answer */
+	} else if (n > 0 || n == -ENOBUFS) {
+		s->last_activity_ms = clock_ms();
+		session_input(s);
+	} else {
+		session_gone(s, n);
+	}
 }
 
 static void client_readable(void *ctx, uint32_t events)
 {
 	struct session *s = ctx;
-	long n = stream_fill(s->stream);
 
 	(void)events;
-	if (n == -EAGAIN)
-		return;
-	s->last_activity_ms = clock_ms();
-	if (n > 0 || n == -ENOBUFS) {
-		session_input(s);
-		return;
-	}
-	/* A last command without a line end is no command. */
-	session_dead(s, n == 0 ? "client closed the connection" : strerror((int)-n));
+	session_readable(s);
+	session_hop(s);
 }
 
 int session_listen(struct session *s)
@@ -261,13 +309,14 @@ static void session_end(struct session *s)
 
 	if (!s->dead)
 		(void)stream_drain(s->stream);
+	stream_tls_close(s->stream);
 	log_info("disconnect", "id=%016llx user=%s remote=%s reason=%s commands=%llu "
-		 "sleeps=%llu in=%llu out=%llu",
+		 "sleeps=%llu in=%llu out=%llu security=%s",
 		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
 		 log_str(s->remote_ip), log_str(s->end_reason ? s->end_reason : "unknown"),
 		 (unsigned long long)s->commands, (unsigned long long)s->sleeps,
 		 (unsigned long long)stream_bytes_in(s->stream),
-		 (unsigned long long)stream_bytes_out(s->stream));
+		 (unsigned long long)stream_bytes_out(s->stream), log_str(layers_name(s)));
 	/* Step 17: shut down, or a duplicate elsewhere keeps the client waiting
 	   and an old state looking good. */
 	loop_remove(s->loop, &s->client_io);
@@ -321,6 +370,7 @@ void session_run(struct session *s)
 	}
 	session_start_timers(s);
 	session_input(s);
+	session_hop(s);
 	if (!s->logout && !s->dead)
 		loop_run(s->loop);
 	session_end(s);

@@ -20,6 +20,7 @@
 #include "state/ticket.h"
 
 struct holder_link;
+struct tls_crypto;
 
 /* Keepalives that were prepared for a sleep, and what is left of them. They are spent once made. */
 struct keepalives {
@@ -35,6 +36,7 @@ struct session {
 	struct loop *loop;
 	struct loop_io client_io;
 	struct stream *stream;
+	struct tls_crypto *crypto;	/* the process's; NULL in tests */
 	struct imap_parser *parser;
 	struct arena *arena;		/* dies with each command */
 
@@ -70,6 +72,7 @@ struct session {
 	bool sleep_wanted;		/* operator asked */
 	uint64_t replace_by_ms;		/* an upgrade: asleep by then, or BYE; 0: no */
 	struct loop_timer replace_timer;
+	bool window_told;		/* the log was told that it is too large to sleep */
 
 	struct append *append;		/* cmd-append.c: a message is read, its command not yet */
 
@@ -98,8 +101,10 @@ const char *session_capabilities(const struct session *s);
 bool session_condstore(const struct session *s);	/* CONDSTORE or QRESYNC enabled */
 /* Turn CONDSTORE on by an enabling command (RFC 7162 3.1): writes HIGHESTMODSEQ when a mailbox is selected. */
 void session_enable_condstore(struct session *s);
-/* Handles what is in the input buffer. */
+/* Handles what is in the input buffer, and what layers keep. */
 void session_input(struct session *s);
+/* The client's socket is readable: reads, and handles what was read. */
+void session_readable(struct session *s);
 /* Until the session ends. Returns when the process should exit. */
 void session_run(struct session *s);
 /* Has the loop watch the client. 0 or -errno. */

@@ -21,15 +21,18 @@
 
 #include "imap/command.h"
 #include "imap/holder-link.h"
+#include "imap/layers.h"
 #include "imap/session.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/cursor.h"
 #include "lib/fault.h"
+#include "lib/inflate-state.h"
 #include "lib/ipc-proto.h"
 #include "lib/ipc.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
+#include "lib/stream-tls.h"
 
 /* Should the one that a packet woke die before it reads: the others look too. */
 #define QUEUE_LOOK_MS	5000
@@ -204,6 +207,7 @@ static struct session *job_session(struct spare *sp, struct job *job)
 		log_error("session", "reason=%s", log_str("out of memory or descriptors"));
 		_exit(EXIT_FAILURE);
 	}
+	s->crypto = sp->crypto;
 	s->ticket = job->ticket;
 	s->key = job->key;
 	memcpy(s->ticket_packed, job->ticket_packed, job->ticket_len);
@@ -229,8 +233,8 @@ static void login_serve(struct spare *sp, struct job *job)
 {
 	struct session *s = job_session(sp, job);
 	struct cursor *c = &job->c;
-	const uint8_t *input;
-	uint32_t input_len;
+	const uint8_t *input, *tls;
+	uint32_t input_len, tls_len;
 	char *tag;
 	int link = holder_link_dial(sp->set), ret = become_user(s);
 
@@ -242,16 +246,19 @@ static void login_serve(struct spare *sp, struct job *job)
 	tag = cursor_text(c);
 	input_len = cursor_u32(c);
 	input = cursor_bytes(c, input_len);
-	(void)cursor_bytes(c, cursor_u32(c));	/* TLS state: none yet */
-	if (!cursor_done(c) || tag == NULL) {
+	tls_len = cursor_u32(c);
+	tls = cursor_bytes(c, tls_len);
+	/* Before a byte is read or written. */
+	if (!cursor_done(c) || tag == NULL ||
+	    (tls_len > 0 && stream_push_tls_blob(s->stream, s->crypto, tls, tls_len) < 0)) {
 		log_error("login", "id=%016llx reason=%s",
 			  (unsigned long long)s->ticket.sid, log_str("malformed LOGIN message"));
 		shutdown(stream_fd(s->stream), SHUT_RDWR);
 		_exit(EXIT_FAILURE);
 	}
-	log_info("login", "id=%016llx user=%s remote=%s uid=%u",
+	log_info("login", "id=%016llx user=%s remote=%s uid=%u security=%s",
 		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
-		 log_str(s->remote_ip), s->ticket.uid);
+		 log_str(s->remote_ip), s->ticket.uid, log_str(layers_name(s)));
 	if (ret < 0) {
 		stream_printf(s->stream, "%s NO [UNAVAILABLE] Mail directory is not accessible.\r\n",
 			      tag);
@@ -429,13 +436,12 @@ static const char *wake_reason(int error)
 static void wake_go_on(struct session *s, struct job *job)
 {
 	uint64_t in = stream_bytes_in(s->stream), out = stream_bytes_out(s->stream);
+	struct stream_counts wire;
 	const char *why = NULL;
-	bool moved;
+	bool moved, said;
 
-	if (job->cause == WAKE_INPUT) {
-		(void)stream_fill(s->stream);
-		session_input(s);
-	}
+	if (job->cause == WAKE_INPUT)
+		session_readable(s);
 	if (s->idle_tag != NULL && !s->logout && !s->dead) {
 		(void)session_mailbox(s);
 		if (s->box != NULL && !s->holder->watching)
@@ -444,7 +450,10 @@ static void wake_go_on(struct session *s, struct job *job)
 	}
 	if (!s->dead && stream_drain(s->stream) < 0)
 		s->dead = true;
-	moved = in != stream_bytes_in(s->stream) || out != stream_bytes_out(s->stream);
+	/* Half a TLS record, or one without text, moves the fence and says nothing. */
+	wire = stream_wire(s->stream);
+	moved = wire.read > 0 || wire.written > 0;
+	said = in != stream_bytes_in(s->stream) || out != stream_bytes_out(s->stream);
 	(void)fault("wake-told");
 	if (moved)
 		send_taken(s);
@@ -456,7 +465,7 @@ static void wake_go_on(struct session *s, struct job *job)
 		 (unsigned long long)(stream_bytes_out(s->stream) - out),
 		 (unsigned long long)(clock_us() - job->started_us));
 	/* Nothing to say, or only a keepalive that was due: straight back. */
-	if ((!moved || job->cause == WAKE_KEEPALIVES) && !s->logout && !s->dead)
+	if ((!said || job->cause == WAKE_KEEPALIVES) && !s->logout && !s->dead)
 		why = hibernate_try(s);
 	if (why != NULL)
 		log_debug("awake", "id=%016llx reason=%s",
@@ -480,6 +489,12 @@ static void wake_serve(struct spare *sp, struct job *job)
 		_exit(EXIT_FAILURE);
 	}
 	ret = unseal(s, job, &st);
+	if (ret == 0)
+		ret = layers_restore(s, &st);
+	if (ret == -ENOMEM) {
+		wake_failed(job, strerror(ENOMEM), false);
+		_exit(EXIT_FAILURE);
+	}
 	if (ret < 0) {
 		/* We own it, and nobody ever will be able to serve it. */
 		wake_failed(job, "the state cannot be read", true);
@@ -593,6 +608,40 @@ static int keep_becoming(void)
 	return geteuid() == 0 ? sandbox_become(0, 0, caps, 2) : 0;
 }
 
+/* The same for TLS and COMPRESS: a record and a window, there and back. */
+static void warm_up_layers(struct tls_crypto *crypto)
+{
+	static const uint8_t secret[48] = { 1 };
+	struct tls_record t, back;
+	struct inflate_state *z = inflate_state_create();
+	struct buf blob, sealed, window;
+
+	buf_init(&blob, 1024);
+	buf_init(&sealed, 1024);
+	buf_init(&window, 1024);
+	if (tls_record_init13(crypto, &t, TLS_AES256_GCM_SHA384, secret, 0, secret, 0) == 0 &&
+	    tls_record_seal(crypto, &t, "warm", 4, &sealed) == 0 &&
+	    tls_record_export(&t, &blob) == 0 &&
+	    tls_record_import(crypto, &back, blob.data, blob.len) == 0) {
+		size_t used, need, len;
+		const uint8_t *plain;
+
+		(void)tls_record_open(crypto, &back, sealed.data, sealed.len, &used, &need,
+				      &plain, &len);
+		tls_record_wipe(&back);
+	}
+	tls_record_wipe(&t);
+	tls_crypto_forget(crypto);
+	if (z != NULL && inflate_state_save(z, window.max, &window) == 0) {
+		inflate_state_destroy(&z);
+		(void)inflate_state_restore(&z, window.data, window.len);
+	}
+	inflate_state_destroy(&z);
+	buf_deinit(&blob);
+	buf_deinit(&sealed);
+	buf_deinit(&window);
+}
+
 /* A fork does not inherit page tables of library code, nor its own copies of
  * pages: what a wake will touch is touched before, with a made-up session. */
 static void warm_up(const struct ticket_key *key)
@@ -678,8 +727,10 @@ void spare_run(struct spare *sp)
 	fd_close(&sp->key_fd);
 	(void)ticket_boot_id(boot_id);
 	/* In a storm the work that waits comes first. */
-	if (!work_waits(sp))
+	if (!work_waits(sp)) {
 		warm_up(&key);
+		warm_up_layers(sp->crypto);
+	}
 	sp->queues_fd = queues_watch(sp);
 	if (sp->queues_fd < 0) {
 		log_error("spare", "reason=%s", log_str(strerror(-sp->queues_fd)));

@@ -5,8 +5,11 @@
  * asleep; becomes its user for good; serves it; and exits. */
 #include "lib/settings.h"
 
+struct tls_crypto;
+
 struct spare {
 	const struct settings *set;
+	struct tls_crypto *crypto;	/* its algorithms were fetched by the zygote */
 	int key_fd;		/* the ticket key's memfd */
 	int login_fd;		/* login queue, read end */
 	int wake_fd;		/* wake queue, read end */

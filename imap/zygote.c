@@ -27,6 +27,7 @@
 #include "lib/loop.h"
 #include "lib/sandbox.h"
 #include "lib/seal.h"
+#include "lib/tls-record.h"
 
 #define RESUME_ENV	"DORMOUSE_ZYGOTE_FD"
 #define FORK_BACKOFF_MS	200
@@ -47,6 +48,7 @@ struct child {
 };
 struct zygote {
 	struct settings set;
+	struct tls_crypto *crypto;	/* for the spares */
 	struct loop *loop;
 	struct loop_io setup_io, status_io;
 	struct loop_timer retry, pressure, calm;
@@ -219,6 +221,7 @@ static void spare_main(struct zygote *z)
 {
 	struct spare sp = {
 		.set = &z->set,
+		.crypto = z->crypto,
 		.key_fd = z->key_fd,
 		.login_fd = z->login_fd,
 		.wake_fd = z->wake_fd,
@@ -468,6 +471,14 @@ int zygote_run(struct zygote *z)
 		return EXIT_FAILURE;
 	}
 	z->spares = z->set.spares > 0 ? z->set.spares : 1;
+	z->crypto = tls_crypto_create();
+	if (z->crypto == NULL) {
+		log_error("zygote", "reason=%s", log_str("OpenSSL has no AEAD for TLS"));
+		return EXIT_FAILURE;
+	}
+	if (z->set.debug_hop && !z->resumed)
+		log_warn("zygote", "debug_hop=yes reason=%s",
+			 log_str("every command is served by another process; for tests only"));
 	mail_store_warm();
 	/* The filter's rules are compiled once, here; a spare only loads them. */
 	if (sandbox_seccomp_prepare(SANDBOX_IMAP) < 0) {

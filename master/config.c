@@ -69,6 +69,8 @@ static const struct key keys[] = {
 	{ "max_user_sessions", KEY_NUMBER, AT(max_user_sessions), 0, 1000000 },
 	{ "zygote_max_forks", KEY_NUMBER, AT(zygote_max_forks), 1, 1000000000 },
 	{ "append_max", KEY_SIZE, AT(append_max_bytes), 1024, UINT64_C(1) << 40 },
+	{ "compress_window_max", KEY_SIZE, AT(compress_window_max_bytes), 64, 64 * 1024 },
+	{ "debug_hop", KEY_YESNO, AT(debug_hop), 0, 0 },
 	{ "auth|passwd_file", KEY_PATH, AT(passwd_file), 0, 0 },
 	{ "auth|static_password", KEY_PASSWORD, AT(static_password), 0, 0 },
 	{ "auth|static_home", KEY_PATH, AT(static_home), 0, 0 },

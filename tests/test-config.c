@@ -235,7 +235,7 @@ static void test_config_reads_what_it_is_told(void)
 {
 	static const char text[] =
 		"base_dir = \"/tmp/x\"\nhibernate = no\nhibernate_after = 1500ms\n"
-		"poll_interval = 2m\nappend_max = 64M\nspares = 7\nmail = \"~/M\"\n"
+		"poll_interval = 2m\nappend_max = 64M\ncompress_window_max = 4k\ndebug_hop = yes\nspares = 7\nmail = \"~/M\"\n"
 		"user = nobody login_user = daemon auth_user = mail\n"
 		"log_level = warn\nlog = \"file:/tmp/log\"\n"
 		"listen one { address = \"127.0.0.1\" port = 143 tls = no }\n"
@@ -262,6 +262,8 @@ static void test_config_reads_what_it_is_told(void)
 	check(config.settings.poll_interval_ms == 120000);
 	check(config.settings.spares == 7);
 	check(config.settings.append_max_bytes == 64 << 20);
+	check(config.settings.compress_window_max_bytes == 4096);
+	check(config.settings.debug_hop);
 	check(strcmp(config.settings.static_password, "secret") == 0);
 	check(strcmp(config.settings.static_home, "/home/%u") == 0);
 	check(config_log_level(&config.settings) == LOG_L_WARN);

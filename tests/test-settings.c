@@ -63,6 +63,8 @@ static void change_all(struct settings *s)
 	s->max_user_sessions = 20;
 	s->zygote_max_forks = 21;
 	s->append_max_bytes = 1ull << 41;
+	s->compress_window_max_bytes = 22;
+	s->debug_hop = true;
 	s->user_mode = true;
 }
 
@@ -101,6 +103,8 @@ static void check_same(const struct settings *a, const struct settings *b)
 	check(a->max_user_sessions == b->max_user_sessions);
 	check(a->zygote_max_forks == b->zygote_max_forks);
 	check(a->append_max_bytes == b->append_max_bytes);
+	check(a->compress_window_max_bytes == b->compress_window_max_bytes);
+	check(a->debug_hop == b->debug_hop);
 	check(a->user_mode == b->user_mode);
 }
 
@@ -135,6 +139,7 @@ static void test_settings_begin_with_what_the_design_says(void)
 	check(s.keepalive_interval_ms == 120000 && s.keepalives_ahead == 2);
 	check(s.login_timeout_ms == 60000 && s.spares == 2 && !s.user_mode);
 	check(s.append_max_bytes == 512 << 20 && s.max_user_sessions == 100);
+	check(s.compress_window_max_bytes == 8192 && !s.debug_hop);
 	settings_deinit(&s);
 	check(s.base_dir == NULL);
 	settings_deinit(&s);
