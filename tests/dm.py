@@ -11,11 +11,13 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 STAGE = os.environ.get("DORMOUSE_STAGE", os.path.join(ROOT, "build", "stage"))
@@ -99,7 +101,9 @@ class Server:
     """
     HOLDER_UID, LOGIN_UID, AUTH_UID, MAIL_UID = 64101, 64102, 64103, 64200
 
-    def __init__(self, name="dm", users=("anna",), stage=STAGE, keep=False, env=None, **options):
+    def __init__(self, name="dm", users=("anna",), stage=STAGE, keep=False, env=None, tls=False,
+                 deflate=False, **options):
+        self.tls, self.deflate = tls, deflate   # how its clients come
         self.dir = tempfile.mkdtemp(prefix="dormouse-%s-" % name)
         os.chmod(self.dir, 0o755)
         self.stage = stage
@@ -374,24 +378,127 @@ class Server:
 
 # ---- a client ----
 
+class Wire:
+    """What is between a client and its socket: TLS and COMPRESS, or nothing.
+
+    Both are done in memory, so that a test sees what is on the wire, and can
+    send a record in pieces.
+    """
+    FLUSHES = (zlib.Z_SYNC_FLUSH, zlib.Z_PARTIAL_FLUSH, zlib.Z_FULL_FLUSH)
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.tls = self.deflate = None
+        self.pieces = 0.0       # so many of the writes come in two pieces
+        self.ended = False      # close_notify came
+
+    def start_tls(self, context, name="localhost"):
+        self.come, self.go = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.come, self.go, server_hostname=name)
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.pass_out()
+                data = self.sock.recv(65536)
+                if not data:
+                    raise EOFError("the server closed the connection in the handshake")
+                self.come.write(data)
+        self.pass_out()
+
+    def start_deflate(self, flush=None):
+        self.flush = random.choice(self.FLUSHES) if flush is None else flush
+        self.deflate = zlib.compressobj(random.randrange(1, 10), zlib.DEFLATED,
+                                        -random.randrange(9, 16))
+        self.inflate = zlib.decompressobj(-15)
+
+    def pass_out(self):
+        data = self.go.read()
+        if data:
+            self.sock.sendall(data)
+
+    def sendall(self, data):
+        if self.deflate:
+            data = self.deflate.compress(data) + self.deflate.flush(self.flush)
+        if self.tls:
+            self.tls.write(data)
+            data = self.go.read()
+        if self.pieces and len(data) > 1 and random.random() < self.pieces:
+            at = random.randrange(1, len(data))
+            self.sock.sendall(data[:at])
+            time.sleep(random.choice((0, 0.002, 0.01)))
+            data = data[at:]
+        self.sock.sendall(data)
+
+    def recv_tls(self, size):
+        while True:
+            try:
+                data = self.tls.read(size)
+                self.pass_out()
+                self.ended |= not data
+                return data
+            except ssl.SSLZeroReturnError:
+                self.ended = True
+                return b""
+            except ssl.SSLWantReadError:
+                self.pass_out()
+            data = self.sock.recv(65536)
+            if not data:
+                return b""
+            self.come.write(data)
+
+    def recv(self, size):
+        while True:
+            data = self.recv_tls(size) if self.tls else self.sock.recv(size)
+            if self.deflate and data:
+                data = self.inflate.decompress(data)
+                if not data:
+                    continue
+            return data
+
+
 class Client:
-    def __init__(self, server, user=None, password="secret"):
+    """tls, deflate: None means what the server was made for."""
+
+    def __init__(self, server, user=None, password="secret", tls=None, deflate=None):
         self.server = server
         self.user = user
-        self.sock = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        tls = server.tls if tls is None else tls
+        self.wants_deflate = server.deflate if deflate is None else deflate
+        self.sock = socket.create_connection(
+            ("127.0.0.1", server.tls_port if tls else server.port), PATIENCE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.local_port = self.sock.getsockname()[1]
         self.buffer = b""
         self.tag = 0
+        if tls:
+            self.wire.start_tls(server.context())
+            self.wire.pieces = 0.1
         self.greeting = self.line()
         if user is not None:
             self.ok("LOGIN %s %s" % (user, password))
+            if self.wants_deflate:
+                self.compress()
+
+    @property
+    def wire(self):
+        if "_wire" not in self.__dict__:
+            self._wire = Wire(self.sock)
+        return self._wire
+
+    def compress(self, flush=None):
+        self.send("zz COMPRESS DEFLATE\r\n")
+        line = self.line()
+        if not line.startswith("zz OK"):
+            raise Failure("COMPRESS: " + line)
+        self.wire.start_deflate(flush)
 
     def send(self, data):
-        self.sock.sendall(data.encode() if isinstance(data, str) else data)
+        self.wire.sendall(data.encode() if isinstance(data, str) else data)
 
     def _more(self):
-        data = self.sock.recv(65536)
+        data = self.wire.recv(65536)
         if not data:
             raise EOFError("the server closed the connection")
         self.buffer += data

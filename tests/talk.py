@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Conversations against the real server: talk.py [-v] [-m MODE] [FILE...]
+"""Conversations against the real server: talk.py [-v] [-m MODE] [-t WIRE] [FILE...]
 
 Each talk runs three times, and the client must not be able to tell:
     off      with sleeping switched off
     written  asleep where the talk says so
     always   put to sleep between every two steps
+and with -t over TLS, over COMPRESS (from the log-in on), or over both.
 
     # a comment
     C: a1 SELECT INBOX          the client sends a line
@@ -35,6 +36,7 @@ import dm  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODES = ("off", "written", "always")
+WIRES = ("plain", "tls", "deflate", "both")
 
 
 def parse(path):
@@ -277,6 +279,8 @@ class Talk:
         if re.match(r"[a-z]\d+ (OK|NO|BAD)", line) or line.startswith("+ idling"):
             self.busy.discard(n)
             if re.match(r"[a-z]\d+ OK .*Logged in", line):
+                if client.wants_deflate:
+                    client.compress()
                 client.logged_in = True
 
     def step(self, number, what, n, text):
@@ -326,6 +330,7 @@ def main():
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("-v", "--verbose", action="store_true")
     p.add_argument("-m", "--mode", choices=MODES)
+    p.add_argument("-t", "--wire", choices=WIRES, default="plain")
     p.add_argument("-k", "--keep", action="store_true", help="keep logs and mail")
     p.add_argument("files", nargs="*")
     a = p.parse_args()
@@ -333,7 +338,8 @@ def main():
     passed = failed = 0
     for mode in [a.mode] if a.mode else MODES:
         options = {"hibernate": "no"} if mode == "off" else {}
-        with dm.Server("talk-" + mode, users=(), keep=a.keep, **options) as server:
+        with dm.Server("talk-" + mode, users=(), keep=a.keep, tls=a.wire in ("tls", "both"),
+                       deflate=a.wire in ("deflate", "both"), **options) as server:
             for path in files:
                 try:
                     Talk(server, path, mode, a.verbose).run()
