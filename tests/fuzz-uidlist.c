@@ -12,6 +12,7 @@
 #include "imap/maildir/maildir-name.h"
 #include "imap/maildir/uidlist.h"
 #include "lib/buf.h"
+#include "lib/imap-write.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -39,6 +40,14 @@ static int on_keyword(void *ctx, int letter, const char *name, size_t len)
 {
 	(void)ctx;
 	if (letter < 0 || letter > 25 || len == 0 || memchr(name, '\n', len))
+		abort();
+	return 0;
+}
+
+static int on_subscription(void *ctx, const char *name)
+{
+	(void)ctx;
+	if (*name == '\0' || !imap_utf8_valid(name, strlen(name)))
 		abort();
 	return 0;
 }
@@ -90,6 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	with_right_check((const char *)data, size);
 	dovecot_uidlist_parse((const char *)data, size, &header, on_record, NULL);
 	dovecot_keywords_parse((const char *)data, size, on_keyword, NULL);
+	dovecot_subscriptions_parse((const char *)data, size, on_subscription, NULL);
 	name(data, size);
 	return 0;
 }

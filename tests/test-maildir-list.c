@@ -285,6 +285,98 @@ static void test_watched_directories(void)
 	end();
 }
 
+/* ---- subscriptions ---- */
+
+static int subscription_one(void *ctx, const char *name)
+{
+	buf_printf(ctx, "%s;", name);
+	return 0;
+}
+
+static const char *subscribed(void)
+{
+	static char out[4096];
+	struct buf b;
+	int rc;
+
+	buf_init(&b, sizeof(out) - 1);
+	rc = mail_store_subscriptions(store, subscription_one, &b);
+	if (rc != 0)
+		return mailbox_strerror(rc);
+	snprintf(out, sizeof(out), "%.*s", (int)b.len, b.len ? (char *)b.data : "");
+	buf_deinit(&b);
+	return out;
+}
+
+static void file_is(const char *name, const char *text)
+{
+	char path[3 * PATH_MAX], got[512] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", mail_dir, name);
+	f = fopen(path, "r");
+	if (f) {
+		got[fread(got, 1, sizeof(got) - 1, f)] = '\0';
+		fclose(f);
+	}
+	check_str(got, text);
+}
+
+static void test_subscriptions_last(void)
+{
+	begin();
+	check_str(subscribed(), "");
+	check(mail_store_subscribe(store, "b.c", true) == 0);
+	check(mail_store_subscribe(store, "inbox", true) == 0);
+	check(mail_store_subscribe(store, "Entw\xc3\xbcrfe & mehr", true) == 0);
+	check(mail_store_subscribe(store, "iNBox.x", true) == 0);
+	check(mail_store_subscribe(store, "b.c", true) == 0);
+	check_str(subscribed(), "Entw\xc3\xbcrfe & mehr;INBOX;INBOX.x;b.c;");
+	mail_store_close(&store);
+	store = store_new();
+	check(mail_store_subscribe(store, "INBOX", false) == 0);
+	check(mail_store_subscribe(store, "nothing", false) == 0);
+	check_str(subscribed(), "Entw\xc3\xbcrfe & mehr;INBOX.x;b.c;");
+	check(mail_store_subscribe(store, "a..b", true) == MAILBOX_E_NAME);
+	check(mail_store_subscribe(store, "a\nb", true) == MAILBOX_E_NAME);
+	check(mail_store_subscribe(store, "", true) == MAILBOX_E_NAME);
+	file_is("dormouse-subscriptions", "1\nEntw\xc3\xbcrfe & mehr\nINBOX.x\nb.c\n");
+	check(mail_store_subscribe(store, "b.c", false) == 0);
+	check(mail_store_subscribe(store, "INBOX.x", false) == 0);
+	check(mail_store_subscribe(store, "Entw\xc3\xbcrfe & mehr", false) == 0);
+	check_str(subscribed(), "");
+	/* One we cannot read is left as it is. */
+	put_file("dormouse-subscriptions", "2\nwhat\n");
+	check(mail_store_subscribe(store, "a", true) == MAILBOX_E_CORRUPT);
+	file_is("dormouse-subscriptions", "2\nwhat\n");
+	end();
+}
+
+static void test_subscriptions_begin_with_dovecots(void)
+{
+	/* As Dovecot 2.3.19 writes them, and as older ones did. */
+	static const char v2[] = "V\t2\n\nINBOX\nGr&-APwA3w-e\na\tb\nx&-y\n"
+		"Gr&APwA3w-e\t&ANw-\nwith\001ttab\nno.level\n";
+	static const char v1[] = "INBOX\na.b\nGr&APwA3w-e\n\n../x\nunfinished";
+
+	begin();
+	put_file("subscriptions", v2);
+	check_str(subscribed(),
+		  "Gr&APwA3w-e;Gr\xc3\xbc\xc3\x9f" "e.\xc3\x9c;INBOX;a.b;x&y;");
+	/* No change writes nothing. */
+	check(mail_store_subscribe(store, "a.b", true) == 0);
+	file_is("dormouse-subscriptions", "");
+	check(mail_store_subscribe(store, "a.b", false) == 0);
+	check_str(subscribed(), "Gr&APwA3w-e;Gr\xc3\xbc\xc3\x9f" "e.\xc3\x9c;INBOX;x&y;");
+	file_is("subscriptions", v2);
+	/* What Dovecot's says later is not ours any more. */
+	put_file("subscriptions", v1);
+	check_str(subscribed(), "Gr&APwA3w-e;Gr\xc3\xbc\xc3\x9f" "e.\xc3\x9c;INBOX;x&y;");
+	remove_file("dormouse-subscriptions");
+	check_str(subscribed(), "Gr\xc3\xbc\xc3\x9f" "e;INBOX;a.b;");
+	end();
+}
+
 int main(void)
 {
 	static const struct unit_test tests[] = {
@@ -297,6 +389,8 @@ int main(void)
 		UNIT_TEST(test_dovecot_maildir_is_adopted),
 		UNIT_TEST(test_unreadable_list_is_put_aside),
 		UNIT_TEST(test_watched_directories),
+		UNIT_TEST(test_subscriptions_last),
+		UNIT_TEST(test_subscriptions_begin_with_dovecots),
 	};
 	return unit_run("maildir-list", tests, UNIT_COUNT(tests));
 }

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/buf.h"
+#include "lib/imap-write.h"
 #include "lib/limits.h"
 
 /* What is left of one line. */
@@ -161,6 +163,94 @@ int dovecot_keywords_parse(const char *data, size_t len,
 			continue;
 		seen |= UINT32_C(1) << n;
 		rc = fn(ctx, (int)n, line.p, name_len);
+	}
+	return rc;
+}
+
+/* ---- subscriptions ---- */
+
+/* What a line of version 2 has instead of the bytes that it cannot hold. */
+static int unescape(char c)
+{
+	switch (c) {
+	case '0':	return '\0';
+	case '1':	return '\001';
+	case 't':	return '\t';
+	case 'r':	return '\r';
+	case 'n':	return '\n';
+	default:	return -1;
+	}
+}
+
+/* Levels become names with dots between them. False: a level that has a dot, or
+ * what is no escape. */
+static bool subscription_join(struct text line, struct buf *out)
+{
+	for (const char *p = line.p; p < line.end; p++) {
+		int c = (unsigned char)*p;
+
+		if (c == '\001') {
+			c = ++p < line.end ? unescape(*p) : -1;
+			if (c <= 0)
+				return false;
+		} else if (c == '\t') {
+			c = '.';
+		} else if (c == '.') {
+			return false;
+		}
+		buf_append_u8(out, (uint8_t)c);
+	}
+	return true;
+}
+
+/* It was kept in modified UTF-7, or as UTF-8 by choice. */
+static int subscription_take(const char *name, int (*fn)(void *ctx, const char *name), void *ctx)
+{
+	struct buf utf8;
+	int rc = 0;
+
+	buf_init(&utf8, MAILBOX_NAME_MAX_BYTES + 1);
+	if (imap_utf7_decode(name, &utf8) == 0 && buf_append_u8(&utf8, 0) == 0)
+		rc = fn(ctx, (const char *)utf8.data);
+	else if (imap_utf8_valid(name, strlen(name)))
+		rc = fn(ctx, name);
+	buf_deinit(&utf8);
+	return rc;
+}
+
+static int subscription_line(struct text line, bool v2, int (*fn)(void *ctx, const char *name),
+			     void *ctx)
+{
+	struct buf name;
+	bool good = true;
+	int rc = 0;
+
+	buf_init(&name, MAILBOX_NAME_MAX_BYTES + 1);
+	if (v2)
+		good = subscription_join(line, &name);
+	else
+		buf_append(&name, line.p, (size_t)(line.end - line.p));
+	buf_append_u8(&name, 0);
+	if (good && !name.failed && name.len > 1 && strlen((const char *)name.data) + 1 == name.len)
+		rc = subscription_take((const char *)name.data, fn, ctx);
+	buf_deinit(&name);
+	return rc;
+}
+
+int dovecot_subscriptions_parse(const char *data, size_t len,
+				int (*fn)(void *ctx, const char *name), void *ctx)
+{
+	static const char v2_header[] = "V\t2";
+	struct text all = { data, data + len }, line;
+	bool v2 = false;
+	int rc = 0;
+
+	for (bool first = true; rc == 0 && len > 0 && next_line(&all, &line); first = false) {
+		if (first && (size_t)(line.end - line.p) == sizeof(v2_header) - 1 &&
+		    !memcmp(line.p, v2_header, sizeof(v2_header) - 1))
+			v2 = true;
+		else
+			rc = subscription_line(line, v2, fn, ctx);
 	}
 	return rc;
 }

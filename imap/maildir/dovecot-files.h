@@ -22,4 +22,8 @@ int dovecot_uidlist_parse(const char *data, size_t len, struct dovecot_uidlist *
 int dovecot_keywords_parse(const char *data, size_t len,
 			   int (*fn)(void *ctx, int letter, const char *name, size_t len),
 			   void *ctx);
+/* `subscriptions`, versions 1 (a name with its separators in each line) and 2 (hierarchy
+ * levels apart by tabs). Calls fn for each name, as UTF-8 and with dots between levels. */
+int dovecot_subscriptions_parse(const char *data, size_t len,
+				int (*fn)(void *ctx, const char *name), void *ctx);
 #endif
