@@ -17,16 +17,6 @@ static void mailbox_done(struct cmd *cmd, int ret)
 		cmd_ok(cmd, "%s completed.", cmd->name);
 }
 
-/* RFC 3501 6.3.3: a separator at the end only says that children will come. */
-static const char *without_separator(struct cmd *cmd, struct mail_store *store, const char *name)
-{
-	size_t len = strlen(name);
-
-	if (len > 1 && name[len - 1] == mail_store_separator(store))
-		len--;
-	return arena_strndup(cmd->session->arena, name, len);
-}
-
 void cmd_create(struct cmd *cmd)
 {
 	struct mail_store *store;
@@ -43,7 +33,7 @@ void cmd_create(struct cmd *cmd)
 		return;
 	ret = session_store(cmd->session, &store);
 	if (ret == 0)
-		ret = mail_store_create(store, without_separator(cmd, store, name));
+		ret = mail_store_create(store, cmd_mailbox_trim(cmd, store, name));
 	mailbox_done(cmd, ret);
 }
 
@@ -107,7 +97,7 @@ void cmd_rename(struct cmd *cmd)
 		return;
 	ret = session_store(s, &store);
 	if (ret == 0)
-		ret = mail_store_rename(store, from, without_separator(cmd, store, to));
+		ret = mail_store_rename(store, from, cmd_mailbox_trim(cmd, store, to));
 	/* The selected mailbox is found by its id; its label has its name. */
 	if (ret == 0 && s->box != NULL && s->holder != NULL)
 		holder_link_hello(s->holder);

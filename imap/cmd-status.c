@@ -4,19 +4,9 @@
 #include <string.h>
 
 #include "imap/command.h"
+#include "imap/status.h"
 #include "lib/imap-write.h"
 
-enum status_item {
-	STATUS_MESSAGES,
-	STATUS_RECENT,
-	STATUS_UIDNEXT,
-	STATUS_UIDVALIDITY,
-	STATUS_UNSEEN,
-	STATUS_DELETED,		/* RFC 9051 */
-	STATUS_HIGHESTMODSEQ,	/* RFC 7162 3.1.7 */
-	STATUS_SIZE,		/* RFC 8438 */
-	STATUS_COUNT,
-};
 static const char *const status_names[STATUS_COUNT] = {
 	[STATUS_MESSAGES] = "MESSAGES",
 	[STATUS_RECENT] = "RECENT",
@@ -28,7 +18,7 @@ static const char *const status_names[STATUS_COUNT] = {
 	[STATUS_SIZE] = "SIZE",
 };
 
-static bool parse_items(struct cmd *cmd, const struct imap_arg *list, bool asked[STATUS_COUNT])
+bool status_parse_items(struct cmd *cmd, const struct imap_arg *list, bool asked[STATUS_COUNT])
 {
 	if (list->type != IMAP_ARG_LIST || list->count == 0) {
 		cmd_bad(cmd, "STATUS takes a mailbox and a list of items.");
@@ -45,6 +35,9 @@ static bool parse_items(struct cmd *cmd, const struct imap_arg *list, bool asked
 		}
 		asked[n] = true;
 	}
+	/* RFC 7162 3.1: an enabling command */
+	if (asked[STATUS_HIGHESTMODSEQ])
+		session_enable_condstore(cmd->session);
 	return true;
 }
 
@@ -64,8 +57,8 @@ static uint64_t status_value(const struct mailbox_status *st, enum status_item i
 	return 0;
 }
 
-static int status_tell(struct session *s, const char *name, const bool asked[STATUS_COUNT],
-		       const struct mailbox_status *st)
+int status_write(struct session *s, const char *name, const bool asked[STATUS_COUNT],
+		 const struct mailbox_status *st)
 {
 	const char *sep = "";
 	struct buf line;
@@ -89,9 +82,17 @@ static int status_tell(struct session *s, const char *name, const bool asked[STA
 	return ret;
 }
 
+int status_get(struct mail_store *store, const char *name, const bool asked[STATUS_COUNT],
+	       struct mailbox_status *st_r)
+{
+	int ret = mail_store_status(store, name, asked[STATUS_SIZE], st_r);
+
+	/* Deleted while we looked; it is not about the selected one. */
+	return ret == MAILBOX_E_GONE ? MAILBOX_E_NONEXISTENT : ret;
+}
+
 void cmd_status(struct cmd *cmd)
 {
-	struct session *s = cmd->session;
 	bool asked[STATUS_COUNT] = { false };
 	struct mailbox_status st;
 	struct mail_store *store;
@@ -103,18 +104,13 @@ void cmd_status(struct cmd *cmd)
 		return;
 	}
 	name = cmd_mailbox_arg(cmd, &cmd->args[0]);
-	if (name == NULL || !parse_items(cmd, &cmd->args[1], asked))
+	if (name == NULL || !status_parse_items(cmd, &cmd->args[1], asked))
 		return;
-	/* RFC 7162 3.1: an enabling command */
-	if (asked[STATUS_HIGHESTMODSEQ])
-		session_enable_condstore(s);
-	ret = session_store(s, &store);
+	ret = session_store(cmd->session, &store);
 	if (ret == 0)
-		ret = mail_store_status(store, name, asked[STATUS_SIZE], &st);
-	if (ret == MAILBOX_E_GONE)	/* deleted while we looked; not the selected one */
-		ret = MAILBOX_E_NONEXISTENT;
+		ret = status_get(store, name, asked, &st);
 	if (ret == 0)
-		ret = status_tell(s, name, asked, &st);
+		ret = status_write(cmd->session, name, asked, &st);
 	if (ret != 0)
 		cmd_mailbox_error(cmd, ret);
 	else

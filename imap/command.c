@@ -26,6 +26,9 @@ static const struct command commands[] = {
 	{ "UNSELECT",	CMD_IN_SELECTED | CMD_NO_SYNC,		cmd_unselect },
 	{ "LIST",	CMD_ANY,				cmd_list },
 	{ "LSUB",	CMD_ANY,				cmd_list },
+	{ "SUBSCRIBE",	CMD_ANY,				cmd_subscribe },
+	{ "UNSUBSCRIBE", CMD_ANY,				cmd_subscribe },
+	{ "NAMESPACE",	CMD_ANY,				cmd_namespace },
 	{ "STATUS",	CMD_ANY,				cmd_status },
 	{ "CREATE",	CMD_ANY,				cmd_create },
 	{ "DELETE",	CMD_ANY,				cmd_delete },
@@ -163,6 +166,15 @@ const char *cmd_mailbox_arg(struct cmd *cmd, const struct imap_arg *arg)
 	result = arena_strdup(cmd->session->arena, (char *)utf8.data);
 	buf_deinit(&utf8);
 	return result;
+}
+
+const char *cmd_mailbox_trim(struct cmd *cmd, struct mail_store *store, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len > 1 && name[len - 1] == mail_store_separator(store))
+		len--;
+	return arena_strndup(cmd->session->arena, name, len);
 }
 
 /* What the mailbox did meanwhile, where this command allows it to be told. */

@@ -54,6 +54,9 @@ void cmd_bad(struct cmd *cmd, const char *fmt, ...) __attribute__((format(printf
 void cmd_mailbox_error(struct cmd *cmd, int error);
 /* Mailbox name argument -> UTF-8 in the arena; NULL: cmd_bad was called. */
 const char *cmd_mailbox_arg(struct cmd *cmd, const struct imap_arg *arg);
+/* RFC 3501 6.3.3: without a separator at its end, which only says that there will be mailboxes below it. */
+struct mail_store;
+const char *cmd_mailbox_trim(struct cmd *cmd, struct mail_store *store, const char *name);
 
 /* cmd-*.c */
 void cmd_capability(struct cmd *cmd);
@@ -66,7 +69,9 @@ void cmd_compress(struct cmd *cmd);
 void cmd_select(struct cmd *cmd);	/* and EXAMINE: cmd->name tells */
 void cmd_close(struct cmd *cmd);
 void cmd_unselect(struct cmd *cmd);
-void cmd_list(struct cmd *cmd);
+void cmd_list(struct cmd *cmd);		/* and LSUB */
+void cmd_subscribe(struct cmd *cmd);	/* and UNSUBSCRIBE */
+void cmd_namespace(struct cmd *cmd);
 void cmd_status(struct cmd *cmd);
 void cmd_create(struct cmd *cmd);
 void cmd_delete(struct cmd *cmd);

@@ -58,6 +58,7 @@ static const struct setting settings_table[] = {
 	U32(max_user_sessions, 100),
 	U32(zygote_max_forks, 1000),
 	U64(append_max_bytes, 512 * MIB),
+	STR(special_use, "Archive=Archive, Drafts=Drafts, Junk=Junk, Sent=Sent, Trash=Trash"),
 	U64(compress_window_max_bytes, 8 * 1024),
 	BOOL(debug_hop, false),
 	BOOL(user_mode, false),

@@ -36,6 +36,7 @@ struct settings {
 	uint32_t max_user_sessions;	/* 0: no limit; sleepers count */
 	uint32_t zygote_max_forks;	/* then it is executed anew */
 	uint64_t append_max_bytes;	/* a larger message is refused */
+	char *special_use;		/* "NAME=USE, ...": what mailboxes are for (RFC 6154) */
 	uint64_t compress_window_max_bytes;	/* packed; a session with more stays awake */
 	bool debug_hop;			/* to sleep after every command, for tests */
 	bool user_mode;			/* all run as one ordinary user */

@@ -20,6 +20,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/limits.h"
+#include "lib/special-use.h"
 #include "master/config-text.h"
 
 /* A configuration above this is not one. */
@@ -30,7 +31,7 @@
 
 enum key_kind {
 	KEY_TEXT, KEY_PATH, KEY_BASE_DIR, KEY_MAIL, KEY_USER, KEY_LOG, KEY_LEVEL,
-	KEY_TIME, KEY_NUMBER, KEY_SIZE, KEY_YESNO, KEY_PASSWORD,
+	KEY_TIME, KEY_NUMBER, KEY_SIZE, KEY_YESNO, KEY_PASSWORD, KEY_SPECIAL_USE,
 };
 struct key {
 	const char *name;	/* in the section, "section|name" below one */
@@ -69,6 +70,7 @@ static const struct key keys[] = {
 	{ "max_user_sessions", KEY_NUMBER, AT(max_user_sessions), 0, 1000000 },
 	{ "zygote_max_forks", KEY_NUMBER, AT(zygote_max_forks), 1, 1000000000 },
 	{ "append_max", KEY_SIZE, AT(append_max_bytes), 1024, UINT64_C(1) << 40 },
+	{ "special_use", KEY_SPECIAL_USE, AT(special_use), 0, 0 },
 	{ "compress_window_max", KEY_SIZE, AT(compress_window_max_bytes), 64, 64 * 1024 },
 	{ "debug_hop", KEY_YESNO, AT(debug_hop), 0, 0 },
 	{ "auth|passwd_file", KEY_PATH, AT(passwd_file), 0, 0 },
@@ -222,6 +224,8 @@ static bool text_is_clean(const char *text)
 static int check_text(cfg_t *cfg, const struct key *key, const char *name,
 		      const char *text)
 {
+	const char *why;
+
 	if (!text_is_clean(text))
 		return refuse(cfg, "%s has a control character in it; write it in "
 			      "one line, without tabs", name);
@@ -261,6 +265,11 @@ static int check_text(cfg_t *cfg, const struct key *key, const char *name,
 			return 0;
 		return refuse(cfg, "%s = \"%s\" is no level; write \"debug\", "
 			      "\"info\", \"warn\" or \"error\"", name, text);
+	case KEY_SPECIAL_USE:
+		if (special_use_valid(text, &why))
+			return 0;
+		return refuse(cfg, "%s = \"%s\": %s; write \"Sent=Sent, My Drafts=Drafts\"",
+			      name, text, why);
 	case KEY_PASSWORD:
 		parse->password_line = cfg->line;
 		return set_text(&parse->password_file, file_of(cfg)) < 0 ? -1 : 0;
@@ -370,7 +379,7 @@ static int take_value(cfg_t *cfg, cfg_opt_t *opt)
 	case KEY_YESNO:
 		return take_yesno(cfg, name, text, field);
 	case KEY_TEXT: case KEY_PATH: case KEY_BASE_DIR: case KEY_MAIL: case KEY_USER:
-	case KEY_LOG: case KEY_LEVEL: case KEY_PASSWORD:
+	case KEY_LOG: case KEY_LEVEL: case KEY_PASSWORD: case KEY_SPECIAL_USE:
 		break;
 	}
 	if (check_text(cfg, key, name, text) < 0)

@@ -1150,13 +1150,14 @@ static void test_list_matches_patterns(void)
 	     "S: * LIST (\\Noselect \\HasChildren) \".\" x\n"
 	     "S: * LIST (\\HasNoChildren) \".\" x.y\n"
 	     "S: b2 OK LIST completed.\n"
-	     "C: b3 LSUB \"\" a\n"
-	     "S: * LSUB (\\HasChildren) \".\" a\n"
+	     "C: b3 LSUB \"\" *\n"
 	     "S: b3 OK LSUB completed.\n"
 	     "C: b4 LIST x\n"
 	     "S: b4 BAD LIST takes a reference and a pattern.\n"
-	     "C: b5 LIST (SUBSCRIBED) \"\" *\n"
-	     "S: b5 BAD LIST takes a reference and a pattern.\n");
+	     "C: b5 LIST (SUBSCRIBED) \"\"\n"
+	     "S: b5 BAD LIST takes a reference and a pattern.\n"
+	     "C: b6 LSUB \"\" (a b)\n"
+	     "S: b6 BAD LSUB takes a reference and a pattern.\n");
 	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
 		char line[128], names[256] = "", *got;
 
@@ -1173,6 +1174,181 @@ static void test_list_matches_patterns(void)
 		if (!check_row(strcmp(names, rows[i].names) == 0, i))
 			fprintf(stderr, "%s: %s\n", rows[i].args, names);
 	}
+	talk_destroy(t);
+}
+
+static void test_lsub_and_extended_list(void)
+{
+	struct talk *t = talk_create();
+
+	talk(t,
+	     "C: a1 CREATE Foo\nS: a1 OK CREATE completed.\n"
+	     "C: a2 CREATE Foo.Bar\nS: a2 OK CREATE completed.\n"
+	     "C: a3 CREATE Sent\nS: a3 OK CREATE completed.\n"
+	     "C: a4 CREATE Moo.x\nS: a4 OK CREATE completed.\n"
+	     "C: a5 SUBSCRIBE Foo.Bar\nS: a5 OK SUBSCRIBE completed.\n"
+	     "C: a6 SUBSCRIBE Lost.One\nS: a6 OK SUBSCRIBE completed.\n"
+	     "C: a7 SUBSCRIBE a*b\n"
+	     "S: a7 BAD @*\n"
+	     "C: a8 SUBSCRIBE \"a..b\"\nS: a8 NO [CANNOT] Not a possible mailbox name.\n"
+	     "C: a9 SUBSCRIBE Sent.\nS: a9 OK SUBSCRIBE completed.\n"
+	     /* RFC 3501 6.3.9 */
+	     "C: b1 LSUB \"\" *\n"
+	     "S: * LSUB () \".\" Foo.Bar\n"
+	     "S: * LSUB () \".\" Lost.One\n"
+	     "S: * LSUB () \".\" Sent\n"
+	     "S: b1 OK LSUB completed.\n"
+	     "C: b2 LSUB \"\" %\n"
+	     "S: * LSUB (\\Noselect) \".\" Foo\n"
+	     "S: * LSUB (\\Noselect) \".\" Lost\n"
+	     "S: * LSUB () \".\" Sent\n"
+	     "S: b2 OK LSUB completed.\n"
+	     "C: b3 LSUB \"Foo.\" %\n"
+	     "S: * LSUB () \".\" Foo.Bar\n"
+	     "S: b3 OK LSUB completed.\n"
+	     /* RFC 5258 */
+	     "C: c1 LIST (SUBSCRIBED) \"\" *\n"
+	     "S: * LIST (\\Subscribed) \".\" Foo.Bar\n"
+	     "S: * LIST (\\NonExistent \\Subscribed) \".\" Lost.One\n"
+	     "S: * LIST (\\Subscribed \\Sent) \".\" Sent\n"
+	     "S: c1 OK LIST completed.\n"
+	     "C: c2 LIST (SUBSCRIBED) \"\" %\n"
+	     "S: * LIST (\\Subscribed \\Sent) \".\" Sent\n"
+	     "S: c2 OK LIST completed.\n"
+	     "C: c3 LIST (RECURSIVEMATCH SUBSCRIBED) \"\" % RETURN (CHILDREN)\n"
+	     "S: * LIST (\\HasChildren) \".\" Foo (\"CHILDINFO\" (\"SUBSCRIBED\"))\n"
+	     "S: * LIST (\\NonExistent \\HasNoChildren) \".\" Lost (\"CHILDINFO\" (\"SUBSCRIBED\"))\n"
+	     "S: * LIST (\\Subscribed \\HasNoChildren \\Sent) \".\" Sent\n"
+	     "S: c3 OK LIST completed.\n"
+	     /* Redundant CHILDINFO is not told (3.5): all below match themselves. */
+	     "C: c4 LIST (RECURSIVEMATCH SUBSCRIBED) \"\" *\n"
+	     "S: * LIST (\\Subscribed) \".\" Foo.Bar\n"
+	     "S: * LIST (\\NonExistent \\Subscribed) \".\" Lost.One\n"
+	     "S: * LIST (\\Subscribed \\Sent) \".\" Sent\n"
+	     "S: c4 OK LIST completed.\n"
+	     "C: c5 LIST \"\" (Foo Moo \"\" Foo*) RETURN (SUBSCRIBED)\n"
+	     "S: * LIST () \".\" Foo\n"
+	     "S: * LIST (\\Subscribed) \".\" Foo.Bar\n"
+	     "S: * LIST (\\NonExistent \\HasChildren) \".\" Moo\n"
+	     "S: c5 OK LIST completed.\n"
+	     "C: c6 LIST (SPECIAL-USE) \"\" *\n"
+	     "S: * LIST (\\Sent) \".\" Sent\n"
+	     "S: c6 OK LIST completed.\n"
+	     "C: c7 LIST () \"\" \"\"\n"
+	     "S: c7 OK LIST completed.\n"
+	     "C: c8 LIST (REMOTE) \"\" (M*) RETURN ()\n"
+	     "S: * LIST () \".\" Moo.x\n"
+	     "S: c8 OK LIST completed.\n"
+	     "C: d1 LIST (RECURSIVEMATCH) \"\" *\n"
+	     "S: d1 BAD RECURSIVEMATCH needs SUBSCRIBED or SPECIAL-USE.\n"
+	     "C: d2 LIST (RECURSIVEMATCH REMOTE) \"\" *\n"
+	     "S: d2 BAD RECURSIVEMATCH needs SUBSCRIBED or SPECIAL-USE.\n"
+	     "C: d3 LIST (NONSENSE) \"\" *\n"
+	     "S: d3 BAD Unknown option of LIST.\n"
+	     "C: d4 LIST \"\" * RETURN (NONSENSE)\n"
+	     "S: d4 BAD Unknown option of LIST.\n"
+	     "C: d5 LIST \"\" * RETURN (STATUS)\n"
+	     "S: d5 BAD STATUS needs a list of items.\n"
+	     "C: d6 LIST \"\" ()\n"
+	     "S: d6 BAD LIST takes a reference and a pattern.\n"
+	     /* RFC 5819 */
+	     "C: e1 LIST \"\" (Moo% Sent) RETURN (STATUS (MESSAGES UNSEEN))\n"
+	     "S: * LIST (\\NonExistent \\HasChildren) \".\" Moo\n"
+	     "S: * LIST (\\Sent) \".\" Sent\n"
+	     "S: * STATUS Sent (MESSAGES 0 UNSEEN 0)\n"
+	     "S: e1 OK LIST completed.\n"
+	     "C: f1 UNSUBSCRIBE Lost.One\nS: f1 OK UNSUBSCRIBE completed.\n"
+	     "C: f2 UNSUBSCRIBE Lost.One\nS: f2 OK UNSUBSCRIBE completed.\n"
+	     "C: f3 LSUB \"\" L*\nS: f3 OK LSUB completed.\n"
+	     "C: g1 NAMESPACE\n"
+	     "S: * NAMESPACE ((\"\" \".\")) NIL NIL\n"
+	     "S: g1 OK NAMESPACE completed.\n");
+	talk_destroy(t);
+}
+
+/* RFC 3501 6.4.7, RFC 4315 3, RFC 6851 */
+static void test_copy_and_move(void)
+{
+	struct talk *t = talk_create();
+
+	deliver_seen(t, 5);
+	talk(t,
+	     SELECT("a1", "5", "@", "")
+	     "C: a2 COPY 1:2 Other\n"
+	     "S: a2 NO [TRYCREATE] Mailbox does not exist.\n"
+	     "C: a3 CREATE Other\nS: a3 OK CREATE completed.\n"
+	     "C: a4 COPY 1:2,4 Other\n"
+	     "S: a4 OK [COPYUID @o 1:2,4 1:3] COPY completed.\n"
+	     "C: a5 UID COPY 17:20 Other\n"
+	     "S: a5 OK UID COPY completed.\n"
+	     "C: a6 COPY 9 Other\n"
+	     "S: a6 BAD No such message number.\n"
+	     "C: a7 COPY x Other\n"
+	     "S: a7 BAD Not a set of messages.\n"
+	     "C: a8 COPY 1\n"
+	     "S: a8 BAD COPY takes messages and a mailbox.\n"
+	     "C: b1 UID MOVE 2:3 Other\n"
+	     "S: * OK [COPYUID @o 2:3 4:5] Moved.\n"
+	     "S: * 2 EXPUNGE\n"
+	     "S: * 2 EXPUNGE\n"
+	     "S: b1 OK UID MOVE completed.\n"
+	     "C: b2 COPY 1 INBOX\n"
+	     "S: * 4 EXISTS\n"
+	     "S: * @ RECENT\n"
+	     "S: b2 OK [COPYUID @v 1 6] COPY completed.\n"
+	     "C: b3 MOVE 1 inbox\n"
+	     "S: * OK [COPYUID @v 1 7] Moved.\n"
+	     "S: * 1 EXPUNGE\n"
+	     "S: * 4 EXISTS\n"
+	     "S: * @ RECENT\n"
+	     "S: b3 OK MOVE completed.\n"
+	     "C: b4 ENABLE QRESYNC\n"
+	     "S: * ENABLED CONDSTORE QRESYNC\n"
+	     "S: * OK [HIGHESTMODSEQ @] Highest.\n"
+	     "S: b4 OK Enabled.\n"
+	     "C: b5 MOVE 1:2 Other\n"
+	     "S: * OK [COPYUID @o 4:5 6:7] Moved.\n"
+	     "S: * VANISHED 4:5\n"
+	     "S: b5 OK [HIGHESTMODSEQ @] MOVE completed.\n"
+	     "C: c1 STATUS Other (MESSAGES UIDNEXT)\n"
+	     "S: * STATUS Other (MESSAGES 7 UIDNEXT 8)\n"
+	     "S: c1 OK STATUS completed.\n"
+	     "C: c2 EXAMINE INBOX\n"
+	     "S: * OK [CLOSED] Previous mailbox closed.\n"
+	     SELECTED("2", "0", "")
+	     "S: c2 OK [READ-ONLY] EXAMINE completed.\n"
+	     "C: c3 MOVE 1 Other\n"
+	     "S: c3 NO Mailbox is read-only.\n"
+	     "C: c4 COPY 1 Other\n"
+	     "S: c4 OK [COPYUID @o 6 8] COPY completed.\n");
+	talk_destroy(t);
+}
+
+/* Another session expunged them and this one has not heard of it. */
+static void test_copy_of_a_gone_message_copies_none(void)
+{
+	struct talk *t = talk_create();
+
+	deliver_seen(t, 4);
+	talk(t,
+	     SELECT("a1", "4", "@", "")
+	     "C: a2 CREATE Other\nS: a2 OK CREATE completed.\n"
+	     ALSO_SELECTED("4", "")
+	     "c: b1 STORE 2 +FLAGS.SILENT \\Deleted\ns: b1 OK STORE completed.\n"
+	     "c: b2 EXPUNGE\ns: * 2 EXPUNGE\ns: b2 OK EXPUNGE completed.\n"
+	     "C: a3 COPY 1:3 Other\n"
+	     "S: * 2 EXPUNGE\n"
+	     "S: a3 NO [EXPUNGEISSUED] Some of the messages are gone; none was copied.\n"
+	     "C: a4 STATUS Other (MESSAGES)\n"
+	     "S: * STATUS Other (MESSAGES 0)\n"
+	     "S: a4 OK STATUS completed.\n"
+	     "c: b3 STORE 3 +FLAGS.SILENT \\Deleted\ns: b3 OK STORE completed.\n"
+	     "c: b4 EXPUNGE\ns: * 3 EXPUNGE\ns: b4 OK EXPUNGE completed.\n"
+	     "C: a5 UID MOVE 3:4 Other\n"
+	     "S: * OK [COPYUID @ 3 1] Moved.\n"
+	     "S: * 2 EXPUNGE\n"
+	     "S: * 2 EXPUNGE\n"
+	     "S: a5 NO [EXPUNGEISSUED] Some of the messages are gone.\n");
 	talk_destroy(t);
 }
 
@@ -1290,6 +1466,9 @@ int main(void)
 		UNIT_TEST(test_append_that_breaks_off_leaves_nothing),
 		UNIT_TEST(test_large_messages_pass),
 		UNIT_TEST(test_list_matches_patterns),
+		UNIT_TEST(test_lsub_and_extended_list),
+		UNIT_TEST(test_copy_and_move),
+		UNIT_TEST(test_copy_of_a_gone_message_copies_none),
 		UNIT_TEST(test_status_counts),
 		UNIT_TEST(test_rename_and_delete_under_a_selected_mailbox),
 		UNIT_TEST(test_delete_by_another_session_ends_with_bye),

@@ -63,6 +63,7 @@ static void change_all(struct settings *s)
 	s->max_user_sessions = 20;
 	s->zygote_max_forks = 21;
 	s->append_max_bytes = 1ull << 41;
+	set_text(&s->special_use, "Gesendet=Sent");
 	s->compress_window_max_bytes = 22;
 	s->debug_hop = true;
 	s->user_mode = true;
@@ -79,6 +80,7 @@ static void check_same(const struct settings *a, const struct settings *b)
 		offsetof(struct settings, passwd_file),
 		offsetof(struct settings, static_password),
 		offsetof(struct settings, static_home),
+		offsetof(struct settings, special_use),
 	};
 	for (size_t i = 0; i < UNIT_COUNT(texts); i++) {
 		const char *x = *(char *const *)((const char *)a + texts[i]);
