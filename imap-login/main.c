@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "imap-login/client.h"
 #include "imap-login/login.h"
 #include "lib/cleanup.h"
 #include "lib/fault.h"
@@ -24,6 +25,7 @@
 #include "lib/loop.h"
 #include "lib/sandbox.h"
 #include "lib/settings.h"
+#include "lib/version.h"
 
 struct program {
 	struct loop *loop;
@@ -114,6 +116,15 @@ static bool on_channel(struct program *p, struct ipc_in *in)
 	return true;
 }
 
+/* Who has not logged in until now never will, over this connection. */
+static void grace_over(void *ctx)
+{
+	struct program *p = ctx;
+
+	(void)loop_timer_set(p->loop, &p->stop, 2 * CLIENT_LINGER_MS, program_idle, p);
+	login_finish(p->login, true);
+}
+
 static bool on_stop(struct program *p, struct ipc_in *in)
 {
 	uint32_t how = ipc_in_u32(in);
@@ -122,6 +133,13 @@ static bool on_stop(struct program *p, struct ipc_in *in)
 		return false;
 	if (how == STOP_NOW) {
 		loop_stop(p->loop);
+		return true;
+	}
+	if (how == STOP_REPLACE || how == STOP_RELOAD) {
+		/* Who is here may log in; the next one accepts. */
+		(void)loop_timer_set(p->loop, &p->stop, p->settings.upgrade_grace_ms,
+				     grace_over, p);
+		login_finish(p->login, false);
 		return true;
 	}
 	/* Clients that neither read nor close are not waited for longer. */
@@ -212,6 +230,7 @@ static int program_signals(struct program *p)
 	signal(SIGPIPE, SIG_IGN);
 	/* From a terminal: master is interrupted too, and tells us. */
 	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);	/* meant for sessions */
 	int ret = loop_signal(p->loop, SIGTERM, on_terminate, p);
 	return ret < 0 ? ret : loop_signal(p->loop, SIGUSR1, on_dump, p);
 }
@@ -290,11 +309,12 @@ static void program_end(struct program *p)
 	fd_close(&p->queue_fd);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct program p = { .queue_fd = -1 };
 	const char *step = "SETUP";
 
+	version_check(argc, argv);
 	log_open("imap-login", LOG_TO_STDERR, LOG_L_INFO);
 	log_crash_handler();
 	fault_init();

@@ -16,6 +16,8 @@
 #include "lib/stream-deflate.h"
 #include "lib/stream-tls.h"
 
+/* Input waits, or the next imap-hibernate is not there yet. */
+#define REPLACE_RETRY_MS	20
 #define KEEPALIVE_TEXT	"* OK Still here\r\n"
 #define CAPABILITIES	\
 	"IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN LIST-EXTENDED " \
@@ -359,8 +361,39 @@ static void session_make_room(void *ctx, int signo)
 		(void)hibernate_try(s);
 }
 
+static void replace_try(void *ctx)
+{
+	struct session *s = ctx;
+	const char *why;
+
+	if (s->dead || s->logout)
+		return;
+	why = hibernate_try(s);
+	if (s->dead || s->logout)
+		return;
+	if (clock_ms() >= s->replace_by_ms) {
+		session_bye(s, "UNAVAILABLE", "The server was upgraded; connect again.", why);
+		return;
+	}
+	loop_timer_set(s->loop, &s->replace_timer, REPLACE_RETRY_MS, replace_try, s);
+}
+
+/* SIGHUP, at an upgrade: the process is to end, the session goes on in one of the next
+ * version, if it can sleep within the grace time. */
+static void session_replace(void *ctx, int signo)
+{
+	struct session *s = ctx;
+
+	(void)signo;
+	if (s->replace_by_ms != 0)
+		return;
+	s->replace_by_ms = clock_ms() + s->set->upgrade_grace_ms;
+	replace_try(s);
+}
+
 void session_run(struct session *s)
 {
+	(void)loop_signal(s->loop, SIGHUP, session_replace, s);
 	(void)loop_signal(s->loop, SIGUSR1, session_report, s);
 	(void)loop_signal(s->loop, SIGUSR2, session_make_room, s);
 	/* One that was woken and could not go back to sleep listens already. */

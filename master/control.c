@@ -111,7 +111,8 @@ static void serve_stop(struct conn *c, const char *how)
 	c->waits_for_stop = true;
 	loop_timer_cancel(ctl->loop, &c->timer);
 	ctl->host->stop(ctl->host->ctx,
-			strcmp(how, "now") == 0 ? STOP_NOW : STOP_BYE);
+			strcmp(how, "now") == 0 ? STOP_NOW :
+			strcmp(how, "keep") == 0 ? STOP_REPLACE : STOP_BYE);
 }
 
 static void serve(struct conn *c, const struct verb *verb, struct ipc_in *in)
@@ -135,7 +136,7 @@ static void serve(struct conn *c, const struct verb *verb, struct ipc_in *in)
 			serve_stop(c, how);
 			return;
 		}
-		control_end(c->fd, false, "stop takes \"bye\" or \"now\"");
+		control_end(c->fd, false, "stop takes \"bye\", \"now\" or \"keep\"");
 	} else if (strcmp(verb->name, "upgrade") == 0 || strcmp(verb->name, "reload") == 0) {
 		int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 3);
 

@@ -20,7 +20,7 @@ struct control_host {
 	int (*hand_on)(void *ctx, enum ipc_role role, int fd);
 	/* Send the rows of `status` to fd. */
 	void (*status)(void *ctx, int fd);
-	/* The server is to stop. */
+	/* The server is to stop. STOP_REPLACE: sleepers are kept for another start. */
 	void (*stop)(void *ctx, enum ipc_stop how);
 	/* Upgrade or reload; fd (taken over) waits for the outcome. */
 	void (*upgrade)(void *ctx, bool reload, int fd);

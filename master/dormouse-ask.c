@@ -21,6 +21,7 @@
 /* A stop is bounded by the server; this is only for one that hangs. */
 #define STOP_BEYOND_MS	30000
 #define LOCK_LOOK_MS	10
+#define UPGRADE_TIMEOUT_MS 120000
 
 static int answer_print(const struct invocation *inv, const struct answer *answer)
 {
@@ -78,6 +79,22 @@ int cmd_ask(struct invocation *inv)
 	return ret;
 }
 
+/* Longer than each of its steps may take. */
+int cmd_upgrade(struct invocation *inv)
+{
+	struct config config;
+	int ret;
+
+	if (inv->base_dir)
+		return ask(inv, inv->base_dir, inv->argv, inv->argc, UPGRADE_TIMEOUT_MS);
+	/* A broken file is what a reload is to complain of. */
+	if (dormouse_config(inv, &config) < 0)
+		return DORMOUSE_FAILED;
+	ret = ask(inv, config.settings.base_dir, inv->argv, inv->argc, UPGRADE_TIMEOUT_MS);
+	config_deinit(&config);
+	return ret;
+}
+
 /* When the launcher has gone too, the next start finds the lock free. */
 static void lock_wait(const char *base_dir)
 {
@@ -94,8 +111,8 @@ static void lock_wait(const char *base_dir)
 
 int cmd_stop(struct invocation *inv)
 {
-	char how[] = "bye", now[] = "now";
-	char *args[] = { inv->now ? now : how };
+	char how[] = "bye", now[] = "now", keep[] = "keep";
+	char *args[] = { inv->now ? now : inv->keep ? keep : how };
 	struct config config = { 0 };
 	const char *base_dir = inv->base_dir;
 	uint64_t timeout_ms = 3600 * 1000;

@@ -27,12 +27,29 @@ static const struct command commands[] = {
 	  0, 0, "F", cmd_start, NULL },
 	{ "stop", "", "stop the server; every client gets BYE",
 	  "Wakes every sleeping session to say BYE, bounded by stop_timeout, then ends\n"
-	  "all programs. With --now it does not wait for anybody. Returns when the server\n"
-	  "has ended.\n"
+	  "all programs. With --now it does not wait for anybody. With --keep nobody gets BYE:\n"
+	  "awake sessions fall asleep, and all sleepers are kept for keep_grace, for the next\n"
+	  "start to go on with. Returns when the server has ended.\n"
 	  "\nExamples:\n"
 	  "  dormouse stop\n"
-	  "  dormouse stop --now\n",
-	  0, 0, "JN", cmd_stop, "stop" },
+	  "  dormouse stop --now\n"
+	  "  dormouse stop --keep\n",
+	  0, 0, "JNK", cmd_stop, "stop" },
+	{ "reload", "", "take over the configuration file",
+	  "Reads the configuration file. If anything in it is wrong, says what, and nothing\n"
+	  "changes; else the server goes on with the new one: listeners, certificates, limits,\n"
+	  "times. No session is lost; what changed reaches an awake one when it next wakes.\n"
+	  "\nExample:\n"
+	  "  dormouse reload\n",
+	  0, 0, "J", cmd_upgrade, "reload" },
+	{ "upgrade", "", "go on as the programs that are installed now",
+	  "After a new version was installed: tries the new programs and the configuration,\n"
+	  "then replaces every running program. No session is lost: awake ones fall asleep at\n"
+	  "the end of their command and wake as the new version; what cannot within\n"
+	  "upgrade_grace gets BYE. If the new programs do not come up, the old ones go on.\n"
+	  "\nExample:\n"
+	  "  dormouse upgrade\n",
+	  0, 0, "J", cmd_upgrade, "upgrade" },
 	{ "status", "", "show the programs and what they report",
 	  "Shows the server, each of its programs with pid, uptime and restarts, and its\n"
 	  "listeners with the ports that they really have.\n"
@@ -118,6 +135,7 @@ static const struct {
 	{ 'F', "  -F, --foreground     stay in the foreground, log to standard error\n" },
 	{ 'J', "      --json           print JSON\n" },
 	{ 'N', "      --now            do not wait for anybody\n" },
+	{ 'K', "      --keep           keep the sessions for the next start\n" },
 	{ 'u', "  -u, --user USER      to this user's mail\n" },
 	{ 'm', "  -m, --maildir DIR    to this Maildir\n" },
 };
@@ -223,7 +241,7 @@ static int cmd_version(struct invocation *inv)
 
 /* ---- options ---- */
 
-enum { OPT_JSON = 256, OPT_NOW, OPT_VERSION };
+enum { OPT_JSON = 256, OPT_NOW, OPT_KEEP, OPT_VERSION };
 struct parsed {
 	struct invocation inv;
 	bool help, version;
@@ -250,6 +268,7 @@ static int option_take(struct parsed *p, int c)
 	case 'm': p->inv.maildir = optarg; option_seen(p, 'm'); return 0;
 	case OPT_JSON: p->inv.json = true; option_seen(p, 'J'); return 0;
 	case OPT_NOW: p->inv.now = true; option_seen(p, 'N'); return 0;
+	case OPT_KEEP: p->inv.keep = true; option_seen(p, 'K'); return 0;
 	default: return -EINVAL;	/* getopt has said why */
 	}
 }
@@ -264,6 +283,7 @@ static int options_read(struct parsed *p, int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "now", no_argument, NULL, OPT_NOW },
+		{ "keep", no_argument, NULL, OPT_KEEP },
 		{ "user", required_argument, NULL, 'u' },
 		{ "maildir", required_argument, NULL, 'm' },
 		{ "version", no_argument, NULL, OPT_VERSION },

@@ -16,7 +16,7 @@ struct invocation {
 	const struct command *command;
 	const char *config_file;
 	const char *base_dir;	/* -b: instead of the configuration's */
-	bool json, foreground, now;
+	bool json, foreground, now, keep;
 	const char *user, *maildir;	/* deliver */
 	int argc;		/* what is left after the options */
 	char **argv;
@@ -37,6 +37,7 @@ int cmd_start(struct invocation *inv);		/* dormouse-start.c */
 int cmd_check_config(struct invocation *inv);
 int cmd_ask(struct invocation *inv);		/* dormouse-ask.c */
 int cmd_stop(struct invocation *inv);
+int cmd_upgrade(struct invocation *inv);
 int cmd_state_dump(struct invocation *inv);	/* dormouse-state.c */
 int cmd_deliver(struct invocation *inv);	/* dormouse-deliver.c */
 #endif

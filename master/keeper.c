@@ -315,6 +315,7 @@ static int request_fetch(struct conn *c, struct ipc_in *in)
 		return -EBADMSG;
 	c->phase = CONN_ITEMS;
 	c->next_item = 0;
+	c->keeper->alone_ms = 0;	/* a start, not only somebody who looks */
 	return 0;
 }
 
@@ -649,7 +650,6 @@ static void keeper_accept(void *ctx, uint32_t events)
 		return;
 	loop_set_events(k->loop, &k->listen_io, 0);
 	loop_timer_cancel(k->loop, &k->alone_timer);
-	k->alone_ms = 0;
 }
 
 struct keeper *keeper_create(struct loop *loop, int listen_fd, uint32_t max_fds)

@@ -72,6 +72,8 @@ struct master {
 	struct control *control;
 	struct control_host control_host;
 	struct loop_timer stop_timer;
+	unsigned n_orphans;
+	bool keep;			/* stopping: the keeper stays for another start */
 	struct upgrade upgrade;
 };
 /* The first program of that role that runs, or NULL. */

@@ -2,6 +2,7 @@
 /* A stop in steps, each bounded: first the holder and imap-login, which say
  * BYE to everybody (for that the holder needs spares, so the zygote stays);
  * then the zygote; then the rest; what is left is killed. */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/ipc.h"
 #include "lib/log.h"
 #include "master/launcher-proto.h"
 #include "master/master-private.h"
@@ -30,7 +32,8 @@ static bool stop_concerns(const struct master *m, const struct program *p)
 {
 	switch (m->phase) {
 	case MASTER_STOP_SESSIONS:
-		return p->role == ROLE_HOLDER || p->role == ROLE_LOGIN;
+		return p->role == (m->keep ? ROLE_IMAP : ROLE_HOLDER) ||
+		       p->role == ROLE_LOGIN;
 	case MASTER_STOP_IMAP:
 		return p->role == ROLE_IMAP;
 	case MASTER_STOP_REST:
@@ -74,6 +77,20 @@ static void orphan_kill(struct master *m, pid_t pid, int signo)
 	kill(pid, signo);
 }
 
+static void orphan_count(struct master *m, pid_t pid, int arg)
+{
+	(void)pid;
+	(void)arg;
+	m->n_orphans++;
+}
+
+static unsigned orphans_count(struct master *m)
+{
+	m->n_orphans = 0;
+	master_orphans_each(m, orphan_count, 0);
+	return m->n_orphans;
+}
+
 void master_orphans_signal(struct master *m, int signo)
 {
 	master_orphans_each(m, orphan_kill, signo);
@@ -90,8 +107,11 @@ static void stop_tell(struct master *m, enum ipc_stop how)
 		if (m->phase == MASTER_STOP_KILL)
 			program_kill(p, SIGKILL);
 		else
-			program_stop(p, how);
+			program_stop(p, p->role == ROLE_LOGIN && how == STOP_REPLACE ?
+				     STOP_BYE : how);
 	}
+	if (how == STOP_REPLACE)
+		master_orphans_signal(m, SIGHUP);
 	if (m->phase == MASTER_STOP_REST)
 		master_orphans_signal(m, SIGTERM);
 	else if (m->phase == MASTER_STOP_KILL)
@@ -107,13 +127,33 @@ static void stop_enter(struct master *m, enum master_phase phase, enum ipc_stop 
 	master_stop_check(m);
 }
 
+/* How long the keeper will wait, in milliseconds; 0: there is none to wait. */
+static uint64_t keeper_leave(struct master *m)
+{
+	uint64_t ms = m->config->settings.keep_grace_ms;
+	struct ipc_out *out = m->keeper_fd >= 0 ? ipc_out_create(IPC_ALONE) : NULL;
+	int ret = -ENOTCONN;
+
+	if (out) {
+		ipc_out_u64(out, ms);
+		ret = ipc_send_free(m->keeper_fd, &out);
+	}
+	if (ret == 0)
+		return ms;
+	log_error("keep", "error=%s", log_str(strerror(-ret)));
+	return 0;
+}
+
 static void stop_finish(struct master *m)
 {
+	uint64_t keep_ms = m->keep ? keeper_leave(m) : 0;
+
 	loop_timer_cancel(m->loop, &m->stop_timer);
-	log_info("stopped", "uptime_ms=%llu",
-		 (unsigned long long)(clock_ms() - m->started_ms));
+	log_info("stopped", "uptime_ms=%llu keep_ms=%llu",
+		 (unsigned long long)(clock_ms() - m->started_ms),
+		 (unsigned long long)keep_ms);
 	control_stopped(m->control);
-	master_launcher_ending(m, MASTER_EXIT_STOPPED, 0);
+	master_launcher_ending(m, MASTER_EXIT_STOPPED, keep_ms);
 	m->exit_status = MASTER_EXIT_STOPPED;
 	loop_stop(m->loop);
 }
@@ -156,6 +196,9 @@ void master_stop_check(struct master *m)
 		if (stop_concerns(m, &m->programs[i]))
 			return;
 	}
+	/* Sessions that are not asleep yet. */
+	if (m->keep && m->phase == MASTER_STOP_SESSIONS && orphans_count(m) > 0)
+		return;
 	if (!all_down) {
 		stop_next(m, "done");
 		return;
@@ -176,6 +219,7 @@ void master_stop(void *ctx, enum ipc_stop how)
 		stop_enter(m, MASTER_STOP_REST, STOP_NOW, STOP_STEP_MS, "at once");
 		return;
 	}
-	stop_enter(m, MASTER_STOP_SESSIONS, STOP_BYE,
-		   m->config->settings.stop_timeout_ms, "asked to");
+	m->keep = how == STOP_REPLACE && m->phase == MASTER_READY;
+	stop_enter(m, MASTER_STOP_SESSIONS, m->keep ? STOP_REPLACE : STOP_BYE,
+		   m->config->settings.stop_timeout_ms, m->keep ? "asked to keep" : "asked to");
 }

@@ -302,7 +302,9 @@ static bool on_program_died(void *ctx, struct program *p)
 		master_upgrade_died(m, p);
 		return true;
 	}
-	if (m->phase == MASTER_STOP_SESSIONS && p->role == ROLE_IMAP)
+	/* The one whom sessions need to say BYE, or to fall asleep. */
+	if (m->phase == MASTER_STOP_SESSIONS &&
+	    p->role == (m->keep ? ROLE_HOLDER : ROLE_IMAP))
 		return true;
 	return false;
 }
