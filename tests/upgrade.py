@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: MIT
+"""Nothing the operator does hangs up on a client.
+
+    upgrade.py [--upgrades N] [--kills N] [--clients N] [TEST ...]
+
+A real server with many clients, some in IDLE and some quiet between commands, on
+mailboxes that get mail all the time. Then: upgrades in a row (the new programs
+differ in their version), each program killed at random moments, stop --keep and
+start, reloads. No sleeping session may be disconnected, no notice lost or told
+twice, and no sequence number may be wrong. Prints its seed and takes SEED=.
+"""
+import argparse
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import dm  # noqa: E402
+
+LIBEXEC = ("launcher", "keeper", "master", "auth", "imap-login", "imap", "imap-hibernate")
+
+
+class Installation:
+    """A copy of the programs that can be replaced by ones of another version."""
+
+    def __init__(self, where):
+        self.stage = os.path.join(where, "stage")
+        self.version = subprocess.run([os.path.join(dm.STAGE, "bin", "dormouse"), "--version"],
+                                      capture_output=True, text=True).stdout.split()[1]
+        self.first = self.version
+        for sub in ("bin", "libexec/dormouse"):
+            shutil.copytree(os.path.join(dm.STAGE, sub), os.path.join(self.stage, sub))
+        os.chmod(where, 0o755)
+
+    def paths(self):
+        return [os.path.join(self.stage, "bin/dormouse")] + \
+               [os.path.join(self.stage, "libexec/dormouse", n) for n in LIBEXEC]
+
+    def install(self, version):
+        """As a package manager does: another file under the same name. The programs differ
+        in the version that they have in them."""
+        old, new = self.version.encode() + b"\0", version.encode() + b"\0"
+        if len(old) != len(new):
+            raise dm.Failure("versions of unequal length")
+        for path in self.paths():
+            with open(path, "rb") as f:
+                data = f.read()
+            if old not in data:
+                raise dm.Failure("%s does not name its version" % path)
+            with open(path + ".new", "wb") as f:
+                f.write(data.replace(old, new))
+            os.chmod(path + ".new", 0o755)
+            os.rename(path + ".new", path)
+        self.version = version
+
+    def next(self):
+        head, last = self.version.rsplit(".", 1)
+        self.install("%s.%d" % (head, (int(last) + 1) % 10))
+        return self.version
+
+
+class World(dm.Server):
+    """A server from an installation of its own, that can be told to upgrade."""
+
+    def __init__(self, name, **options):
+        super().__init__(name, users=(), **options)
+        self.installation = Installation(self.dir)
+        self.stage = self.installation.stage
+
+    def dormouse(self, *args, timeout=120):
+        return subprocess.run([self.program("dormouse"), "-c", self.conf] + list(args),
+                              capture_output=True, text=True, timeout=timeout,
+                              stdin=subprocess.DEVNULL)
+
+    def must(self, *args):
+        done = self.dormouse(*args)
+        if done.returncode != 0:
+            raise dm.Failure("dormouse %s: %s%s" % (" ".join(args), done.stdout, done.stderr))
+        return done.stdout
+
+    def old_files(self):
+        """Processes that run a file which is no longer there."""
+        found = []
+        for pid, name in self.processes().items():
+            try:
+                if os.readlink("/proc/%d/exe" % pid).endswith(" (deleted)"):
+                    found.append((pid, name))
+            except OSError:
+                pass
+        return found
+
+
+class Phone(threading.Thread):
+    """A client with a mailbox of its own that gets mail, and counts what it is told. Every
+    so often it says something; it never expects to be hung up on."""
+
+    def __init__(self, world, user, kind, seed):
+        super().__init__(daemon=True)
+        self.world, self.user, self.kind = world, user, kind
+        self.random = random.Random(seed)
+        self.delivered = self.told = self.commands = 0
+        self.longest = 0
+        self.error = None
+        self.stopping = False
+
+    def check_exists(self, line):
+        m = re.match(r"\* (\d+) EXISTS", line)
+        if not m:
+            if not re.match(r"\* (\d+ RECENT|OK Still here|\d+ FETCH)", line):
+                raise dm.Failure("unexpected: " + line)
+            return
+        n = int(m.group(1))
+        if n > self.delivered or n < self.told:
+            raise dm.Failure("EXISTS %d, told %d, delivered %d" % (n, self.told, self.delivered))
+        if n == self.told:
+            raise dm.Failure("EXISTS %d told twice" % n)
+        self.told = n
+
+    def deliver(self):
+        self.delivered += 1
+        self.world.deliver(self.user, subject="n%d" % self.delivered)
+
+    def until_told(self):
+        since = time.monotonic()
+        while self.told < self.delivered:
+            self.check_exists(self.client.line())
+        self.longest = max(self.longest, time.monotonic() - since)
+
+    def converse(self):
+        since = time.monotonic()
+        untagged, tagged = self.client.command("NOOP")
+        self.longest = max(self.longest, time.monotonic() - since)
+        for line in untagged:
+            self.check_exists(line)
+        if " OK" not in tagged:
+            raise dm.Failure(tagged)
+        self.commands += 1
+        if self.told and self.random.random() < .3:
+            n = self.random.randint(1, self.told)
+            lines, tagged = self.client.command("FETCH %d (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])" % n)
+            news = [l for l in lines if "SUBJECT" not in l]
+            text = "".join(l for l in lines if "SUBJECT" in l)
+            for line in news:
+                self.check_exists(line)
+            if "Subject: n%d\r\n" % n not in text or "UID %d " % n not in text + " ":
+                raise dm.Failure("FETCH %d: %s" % (n, lines))
+
+    def step(self):
+        if self.kind == "idle":
+            self.deliver()
+            self.until_told()
+            if self.random.random() < .2:
+                untagged, tagged = self.client.done()
+                for line in untagged:
+                    self.check_exists(line)
+                if " OK" not in tagged:
+                    raise dm.Failure(tagged)
+                self.converse()
+                self.until_idle()
+        else:
+            if self.random.random() < .5:
+                self.deliver()
+            self.converse()
+            if self.told != self.delivered:
+                self.converse()
+                if self.told != self.delivered:
+                    raise dm.Failure("%d delivered, %d told" % (self.delivered, self.told))
+
+    def until_idle(self):
+        for line in self.client.idle():
+            self.check_exists(line)
+
+    def run(self):
+        try:
+            while not self.stopping:
+                time.sleep(self.random.uniform(.05, 1.5))
+                self.step()
+        except Exception as e:      # told by World's owner
+            self.error = "%s (%s): %s: %s" % (self.user, self.kind, type(e).__name__, e)
+
+    def begin(self):
+        self.world.make_maildir(self.user)
+        self.client = self.connect()
+        self.client.ok("SELECT INBOX")
+        if self.kind == "idle":
+            self.until_idle()
+
+    def connect(self):
+        return dm.Client(self.world, self.user)
+
+    def end(self):
+        self.stopping = True
+        self.join(dm.PATIENCE + 5)
+        if self.is_alive() and not self.error:
+            self.error = "%s (%s): hangs" % (self.user, self.kind)
+        if self.error:
+            return
+        try:
+            if self.kind == "idle":
+                for line in self.client.done()[0]:
+                    self.check_exists(line)
+            self.converse()
+            lines = self.client.ok("UID SEARCH ALL")
+            uids = lines[-1].split()[2:]
+            if uids != [str(i + 1) for i in range(self.delivered)]:
+                raise dm.Failure("%d delivered, UIDs %s" % (self.delivered, uids))
+            self.client.ok("LOGOUT")
+        except Exception as e:
+            self.error = "%s (%s), at the end: %s: %s" % (self.user, self.kind,
+                                                          type(e).__name__, e)
+        finally:
+            self.client.close()
+
+
+class Crowd:
+    def __init__(self, world, n, seed):
+        self.world = world
+        kinds = ("idle", "idle", "quiet")
+        self.phones = []
+        for i in range(n):
+            world.add_user("p%d" % i)
+            self.phones.append(Phone(world, "p%d" % i, kinds[i % len(kinds)], seed + i))
+        for p in self.phones:
+            p.begin()
+        for p in self.phones:
+            p.start()
+
+    def look(self, what):
+        errors = [p.error for p in self.phones if p.error]
+        if errors:
+            raise dm.Failure("after %s: %d of %d clients failed:\n%s" % (
+                what, len(errors), len(self.phones), "\n".join(errors[:10])))
+
+    def end(self):
+        for p in self.phones:
+            p.stopping = True
+        for p in self.phones:
+            p.end()
+        self.look("the end")
+        return "%d notices, %d commands, longest wait %.0f ms" % (
+            sum(p.told for p in self.phones), sum(p.commands for p in self.phones),
+            1e3 * max(p.longest for p in self.phones))
+
+
+OPTIONS = {"hibernate_after": "300ms", "keepalive_interval": "1s", "upgrade_grace": "8s",
+           "log_level": "info"}
+
+
+def upgrades(a, seed):
+    """Several in a row under load."""
+    with World("upgrade", **OPTIONS) as world:
+        crowd = Crowd(world, a.clients, seed)
+        time.sleep(1)
+        pids = {n: world.pids(n) for n in ("launcher", "master")}
+        for i in range(a.upgrades):
+            version = world.installation.next()
+            said = world.must("upgrade")
+            if version not in said:
+                raise dm.Failure("upgrade to %s said: %s" % (version, said))
+            time.sleep(random.uniform(.3, 1))
+            crowd.look("upgrade %d" % (i + 1))
+            server = world.ctl("status")[0][0]
+            if server["version"] != version:
+                raise dm.Failure("status says %s, not %s" % (server["version"], version))
+            with_id = dm.Client(world, "p0")
+            told = with_id.ok("ID NIL")
+            with_id.ok("LOGOUT")
+            if version not in "".join(told):
+                raise dm.Failure("ID says %s" % told)
+        if {n: world.pids(n) for n in pids} != pids:
+            raise dm.Failure("launcher or master are not the same processes")
+        world.wait(lambda: not world.old_files(), "the old files to be left (%s)" %
+                   world.old_files(), 30)
+        return crowd.end()
+
+
+TESTS = {f.__name__: f for f in (upgrades,)}
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--upgrades", type=int, default=5)
+    p.add_argument("--kills", type=int, default=20)
+    p.add_argument("--clients", type=int, default=200)
+    p.add_argument("tests", nargs="*")
+    a = p.parse_args()
+    seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
+    random.seed(seed)
+    print("SEED=%d" % seed)
+    failed = 0
+    for name in a.tests or TESTS:
+        start = time.monotonic()
+        try:
+            said = TESTS[name](a, seed)
+            print("ok    %s (%.0f s): %s" % (name, time.monotonic() - start, said), flush=True)
+        except (dm.Failure, OSError, EOFError) as e:
+            failed += 1
+            print("FAIL  %s: %s" % (name, e), flush=True)
+    print("%d passed, %d failed" % (len(a.tests or TESTS) - failed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
