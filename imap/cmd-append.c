@@ -117,6 +117,9 @@ static void append_error(struct cmd *cmd, int error)
 		cmd_no(cmd, "TRYCREATE", "Mailbox does not exist.");
 	else if (error == -EILSEQ)
 		cmd_no(cmd, "CANNOT", "A message has no NUL bytes.");
+	else if (error == MAILBOX_E_FOREIGN)
+		cmd_no(cmd, "CANNOT", "This begins like a compressed or encrypted file, not "
+		       "like a message.");
 	else
 		cmd_mailbox_error(cmd, error);
 }

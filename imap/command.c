@@ -128,6 +128,14 @@ void cmd_mailbox_error(struct cmd *cmd, int error)
 	case MAILBOX_E_KEYWORDS:
 		cmd_no(cmd, "LIMIT", "Too many keywords.");
 		return;
+	case MAILBOX_E_CORRUPT:		/* these two are in the log already */
+		cmd_no(cmd, "CONTACTADMIN", "Message cannot be read: it is damaged, or its file "
+		       "may not be read.");
+		return;
+	case MAILBOX_E_FOREIGN:
+		cmd_no(cmd, "CONTACTADMIN", "Message cannot be read: it is kept encrypted, or "
+		       "compressed in a way that this server does not know.");
+		return;
 	default:
 		break;
 	}
@@ -159,7 +167,7 @@ const char *cmd_mailbox_arg(struct cmd *cmd, const struct imap_arg *arg)
 		return name;
 	buf_init(&utf8, MAILBOX_NAME_MAX_BYTES);
 	if (imap_utf7_decode(name, &utf8) < 0 || buf_append_u8(&utf8, 0) < 0) {
-		cmd_bad(cmd, "Mailbox name is not valid modified UTF-7, or too long.");
+		cmd_no(cmd, "CANNOT", "Mailbox name is not valid modified UTF-7, or too long.");
 		buf_deinit(&utf8);
 		return NULL;
 	}

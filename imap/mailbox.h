@@ -28,6 +28,7 @@ enum mailbox_error {
 	MAILBOX_E_CORRUPT,		/* cannot be read as mail: logged */
 	MAILBOX_E_BUSY,			/* locks not to be had in time: NO [INUSE] */
 	MAILBOX_E_KEYWORDS,		/* too many keywords: NO [LIMIT] */
+	MAILBOX_E_FOREIGN,		/* the message is kept in a form we cannot read (encrypted, say): logged */
 };
 const char *mailbox_strerror(int error);
 
@@ -90,6 +91,9 @@ int mailbox_watch_dirs(struct mailbox *box, int fds_r[2]);
 /* Brings the index up to date with what other programs did to the mail: new files get UIDs,
  * vanished ones become expunged, changed flags get a MODSEQ. Cheap when nothing changed. 0, GONE, VALIDITY, BUSY, -errno. */
 int mailbox_sync(struct mailbox *box);
+/* Did the last sync take something for granted? In a large mailbox what others change in the very moment of a change
+ * of ours may be found some seconds late. If so, the next sync does not: sync again before doing nothing for a while. */
+bool mailbox_doubt(struct mailbox *box);
 /* As of the last sync or change of ours. */
 struct mailbox_status {
 	uint32_t uidvalidity, uidnext, messages, unseen, recent, deleted;
@@ -133,7 +137,7 @@ int mailbox_row(struct mailbox *box, uint32_t uid, struct mail_row *row_r);
 
 /* The message's bytes in CRLF form, whatever line ends the store keeps. */
 struct mail_reader;
-/* 0, EXPUNGED, CORRUPT, -errno. Sees the message even if it is renamed meanwhile. Works for an expunged one never. */
+/* 0, EXPUNGED, CORRUPT, FOREIGN, -errno. Sees the message even if it is renamed meanwhile. Works for an expunged one never. */
 int mailbox_read_open(struct mailbox *box, uint32_t uid, struct mail_reader **r_r);
 void mail_reader_close(struct mail_reader **r);
 /* Sizes of the CRLF form: header includes the empty line. Computed once, by one pass, and kept in the index. */

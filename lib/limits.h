@@ -44,6 +44,8 @@
 #define SASL_CBIND_MAX_BYTES		64
 #define MAILBOX_NAME_MAX_BYTES		1024
 #define KEYWORD_MAX_BYTES		128
+/* What a compressed file may become: more is an attack on our time. */
+#define MAIL_INFLATED_MAX_BYTES		(UINT64_C(4) << 30)
 #define KEYWORDS_MAX			1024
 /* How often a wake is tried before the session ends with BYE. */
 #define WAKE_TRIES_MAX			5

@@ -24,16 +24,10 @@
 #include "master/deliver.h"
 #include "master/dormouse-client.h"
 #include "master/dormouse.h"
+#include "master/recipient.h"
 
 #define USER_TIMEOUT_MS	10000
 #define ID_BYTES	16
-
-struct recipient {
-	char user[USER_NAME_MAX_BYTES + 1];
-	char home[USER_HOME_MAX_BYTES + 1];
-	uid_t uid;
-	gid_t gid;
-};
 
 /* ---- who ---- */
 
@@ -65,17 +59,16 @@ static int recipient_from(const struct answer *answer, struct recipient *r)
 	return 0;
 }
 
-/* Asks auth, so that both agree about every user. */
-static int recipient_ask(const struct invocation *inv, const char *base_dir,
-			 struct recipient *r)
+int recipient_ask(const struct invocation *inv, const char *user, const char *base_dir,
+		  struct recipient *r)
 {
 	char *args[] = { r->user };
 	struct answer answer;
 	int ret;
 
-	if (strlen(inv->user) > USER_NAME_MAX_BYTES)
-		return dormouse_fail("deliver: the user name is too long");
-	snprintf(r->user, sizeof(r->user), "%s", inv->user);
+	if (strlen(user) > USER_NAME_MAX_BYTES)
+		return dormouse_fail("%s: the user name is too long", inv->command->name);
+	snprintf(r->user, sizeof(r->user), "%s", user);
 	ret = client_ask(base_dir, "user", args, 1, USER_TIMEOUT_MS, &answer);
 	if (ret < 0)
 		return dormouse_fail("%s: %s", base_dir, client_strerror(ret));
@@ -101,9 +94,7 @@ static int recipient_self(struct recipient *r)
 	return 0;
 }
 
-/* Before the mail is touched. A server that runs as one ordinary user keeps
- * everybody's mail as that user. */
-static int recipient_become(const struct recipient *r)
+int recipient_become(const struct recipient *r)
 {
 	int ret;
 
@@ -210,7 +201,8 @@ static int deliver_to_user(struct invocation *inv, const struct settings *s,
 {
 	struct recipient r = { 0 };
 	char maildir[PATH_MAX];
-	int ret = inv->user ? recipient_ask(inv, s->base_dir, &r) : recipient_self(&r);
+	int ret = inv->user ? recipient_ask(inv, inv->user, s->base_dir, &r) :
+			      recipient_self(&r);
 
 	if (ret == 0 && deliver_mail_dir(s->mail, r.user, r.home, maildir,
 					 sizeof(maildir)) < 0)
@@ -221,20 +213,25 @@ static int deliver_to_user(struct invocation *inv, const struct settings *s,
 	return ret == 0 ? store(maildir, mailbox, s->base_dir) : ret;
 }
 
-/* root does not write into somebody's directory as root: links in it would
- * lead anywhere, and the message would not be its owner's. */
+int recipient_of_dir(const char *dir, struct recipient *r)
+{
+	struct stat st;
+
+	if (lstat(dir, &st) < 0)
+		return dormouse_fail("%s: %s", dir, strerror(errno));
+	snprintf(r->user, sizeof(r->user), "uid %u", st.st_uid);
+	r->uid = st.st_uid;
+	r->gid = st.st_gid;
+	return 0;
+}
+
 static int deliver_to_dir(struct invocation *inv, const char *mailbox)
 {
 	struct recipient r = { 0 };
-	struct stat st;
-	int ret;
+	int ret = recipient_of_dir(inv->maildir, &r);
 
-	if (lstat(inv->maildir, &st) < 0)
-		return dormouse_fail("%s: %s", inv->maildir, strerror(errno));
-	snprintf(r.user, sizeof(r.user), "uid %u", st.st_uid);
-	r.uid = st.st_uid;
-	r.gid = st.st_gid;
-	ret = recipient_become(&r);
+	if (ret == 0)
+		ret = recipient_become(&r);
 	return ret == 0 ? store(inv->maildir, mailbox, inv->base_dir) : ret;
 }
 

@@ -106,6 +106,16 @@ static const struct command commands[] = {
 	  "  dormouse deliver -u anna Lists.debian < message\n"
 	  "  dormouse deliver -m /home/anna/Maildir < message\n",
 	  0, 1, "um", cmd_deliver, NULL },
+	{ "export-uidlist", "USER|DIR", "give a Maildir back to Dovecot",
+	  "Writes what Dormouse knows of a user's mailboxes, or of those in the Maildir DIR,\n"
+	  "into the files from which Dovecot reads it: dovecot-uidlist, dovecot-keywords,\n"
+	  "subscriptions and dovecot-uidvalidity. Clients then find every message under the\n"
+	  "UID that it had. Stop the server, or end the user's sessions, before. Also see\n"
+	  "doc/moving-from-dovecot.md.\n"
+	  "\nExamples:\n"
+	  "  dormouse export-uidlist anna\n"
+	  "  dormouse export-uidlist /home/anna/Maildir\n",
+	  0, 1, "m", cmd_export_uidlist, NULL },
 	{ "check-config", "", "read the configuration and say what is wrong",
 	  "Reads the configuration and says, with file and line, what is wrong in it.\n"
 	  "\nExample:\n"

@@ -40,4 +40,5 @@ int cmd_stop(struct invocation *inv);
 int cmd_upgrade(struct invocation *inv);
 int cmd_state_dump(struct invocation *inv);	/* dormouse-state.c */
 int cmd_deliver(struct invocation *inv);	/* dormouse-deliver.c */
+int cmd_export_uidlist(struct invocation *inv);	/* dormouse-export.c */
 #endif

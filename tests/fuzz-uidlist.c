@@ -28,10 +28,11 @@ static int on_line(void *ctx, const struct uidlist_line *l)
 	return 0;
 }
 
-static int on_record(void *ctx, uint32_t uid, const char *base, size_t len)
+static int on_record(void *ctx, const struct dovecot_record *r)
 {
 	(void)ctx;
-	if (uid == 0 || len == 0 || memchr(base, '/', len))
+	if (r->uid == 0 || r->base_len == 0 || memchr(r->base, '/', r->base_len) ||
+	    memchr(r->base, ':', r->base_len) || memchr(r->words, ':', r->words_len))
 		abort();
 	return 0;
 }

@@ -247,7 +247,7 @@ struct records {
 	char text[512];
 };
 
-static int add_record(void *ctx, uint32_t uid, const char *base, size_t len)
+static int add_text(void *ctx, uint32_t uid, const char *base, size_t len)
 {
 	struct records *r = ctx;
 	size_t at = strlen(r->text);
@@ -256,9 +256,19 @@ static int add_record(void *ctx, uint32_t uid, const char *base, size_t len)
 	return 0;
 }
 
+static int add_record(void *ctx, const struct dovecot_record *r)
+{
+	return add_text(ctx, r->uid, r->base, r->base_len);
+}
+
+static int add_words(void *ctx, const struct dovecot_record *r)
+{
+	return add_text(ctx, r->uid, r->words, r->words_len);
+}
+
 static int add_letter(void *ctx, int letter, const char *name, size_t len)
 {
-	return add_record(ctx, (uint32_t)letter, name, len);
+	return add_text(ctx, (uint32_t)letter, name, len);
 }
 
 static void test_dovecot_uidlists_are_read(void)
@@ -297,6 +307,19 @@ static void test_dovecot_uidlists_are_read(void)
 	}
 }
 
+/* What is not ours goes home unchanged. */
+static void test_dovecot_words_are_kept(void)
+{
+	static const char text[] = "3 V5 N9 P3 G1faf6f2267af026b1ca1030083ecc375 Xy\n"
+				   "1 S5 W6 Ppop-1 :a\n2 :b\n3 Gid  :c d\n";
+	struct dovecot_uidlist h;
+	struct records r = { "" };
+
+	check(dovecot_uidlist_parse(text, strlen(text), &h, add_words, &r) == 0);
+	check(!strcmp(r.text, "1=S5 W6 Ppop-1;2=;3=Gid ;"));
+	check(!strcmp(h.other, " P3 Xy"));
+}
+
 static void test_dovecot_keywords_are_read(void)
 {
 	static const char text[] =
@@ -319,6 +342,7 @@ int main(void)
 		UNIT_TEST(test_names_sort_by_time),
 		UNIT_TEST(test_sizes_in_names),
 		UNIT_TEST(test_dovecot_uidlists_are_read),
+		UNIT_TEST(test_dovecot_words_are_kept),
 		UNIT_TEST(test_dovecot_keywords_are_read),
 	};
 	return unit_run("uidlist", tests, UNIT_COUNT(tests));

@@ -77,11 +77,27 @@ static bool hex_id(struct text t, uint8_t id[16])
 	return true;
 }
 
+/* POP3's format of UIDLs, and what there may be one day. */
+static void header_other(struct dovecot_uidlist *h, struct text word)
+{
+	size_t at = strlen(h->other), len = (size_t)(word.end - word.p);
+
+	if (len == 0 || len + 2 > sizeof(h->other) - at || memchr(word.p, '\0', len) ||
+	    memchr(word.p, '\r', len))
+		return;
+	h->other[at] = ' ';
+	memcpy(h->other + at + 1, word.p, len);
+}
+
 static bool header_v3(struct text t, struct dovecot_uidlist *h)
 {
 	while (t.p < t.end) {
 		struct text word = take_word(&t);
-		char letter = word.p < word.end ? *word.p++ : ' ';
+		char letter;
+
+		if (word.p < word.end && !strchr("VNG", *word.p))
+			header_other(h, word);
+		letter = word.p < word.end ? *word.p++ : ' ';
 
 		if (letter == 'V' && !take_u32(&word, &h->uidvalidity))
 			return false;
@@ -105,14 +121,16 @@ static bool header_parse(struct text t, struct dovecot_uidlist *h, uint32_t *ver
 }
 
 /* "UID [<letter><value> ...] :base" or, in version 1, "UID base". */
-static bool record_parse(struct text t, uint32_t version, uint32_t *uid_r, struct text *base)
+static bool record_parse(struct text t, uint32_t version, struct dovecot_record *r)
 {
 	const char *colon;
 
-	if (!take_u32(&t, uid_r) || !take_blank(&t) || *uid_r == 0 || *uid_r == UINT32_MAX)
+	if (!take_u32(&t, &r->uid) || !take_blank(&t) || r->uid == 0 || r->uid == UINT32_MAX)
 		return false;
+	r->words = t.p;
+	r->words_len = 0;
 	while (version == 3 && t.p < t.end && *t.p != ':')
-		(void)take_word(&t);
+		r->words_len = (size_t)(take_word(&t).end - r->words);
 	if (version == 3) {
 		if (t.p == t.end)
 			return false;
@@ -121,25 +139,26 @@ static bool record_parse(struct text t, uint32_t version, uint32_t *uid_r, struc
 	colon = memchr(t.p, ':', (size_t)(t.end - t.p));
 	if (colon)
 		t.end = colon;
-	*base = t;
+	r->base = t.p;
+	r->base_len = (size_t)(t.end - t.p);
 	return t.p < t.end && t.end - t.p <= 255 && !memchr(t.p, '/', (size_t)(t.end - t.p)) &&
 	       !memchr(t.p, '\0', (size_t)(t.end - t.p)) &&
 	       !memchr(t.p, '\r', (size_t)(t.end - t.p)) && *t.p != '.';
 }
 
 int dovecot_uidlist_parse(const char *data, size_t len, struct dovecot_uidlist *header_r,
-			  int (*fn)(void *ctx, uint32_t uid, const char *base, size_t len),
-			  void *ctx)
+			  int (*fn)(void *ctx, const struct dovecot_record *r), void *ctx)
 {
-	struct text all = { data, data + len }, line, base;
-	uint32_t version, uid;
+	struct text all = { data, data + len }, line;
+	struct dovecot_record record;
+	uint32_t version;
 	int rc = 0;
 
 	if (len == 0 || !next_line(&all, &line) || !header_parse(line, header_r, &version))
 		return -EINVAL;
 	while (rc == 0 && next_line(&all, &line)) {
-		if (record_parse(line, version, &uid, &base))
-			rc = fn(ctx, uid, base.p, (size_t)(base.end - base.p));
+		if (record_parse(line, version, &record))
+			rc = fn(ctx, &record);
 	}
 	return rc;
 }

@@ -45,7 +45,7 @@ static void box_from_row(sqlite3_stmt *st, struct box_row *row)
 		row->dirs[d].secs = sqlite3_column_int64(st, i++);
 		row->dirs[d].nsecs = sqlite3_column_int64(st, i++);
 		row->dirs[d].ino = column_u64(st, i++);
-		row->dirs[d].trusted = sqlite3_column_int(st, i++) != 0;
+		row->dirs[d].trust = sqlite3_column_int64(st, i++);
 		row->name_sum[d] = column_u64(st, i++);
 	}
 }
@@ -80,7 +80,7 @@ int index_box_set(struct index *ix, const struct box_row *row)
 		sqlite3_bind_int64(st, i++, row->dirs[d].secs);
 		sqlite3_bind_int64(st, i++, row->dirs[d].nsecs);
 		sqlite3_bind_int64(st, i++, (int64_t)row->dirs[d].ino);
-		sqlite3_bind_int(st, i++, row->dirs[d].trusted);
+		sqlite3_bind_int64(st, i++, row->dirs[d].trust);
 		sqlite3_bind_int64(st, i++, (int64_t)row->name_sum[d]);
 	}
 	return index_run(ix, st);
@@ -145,8 +145,8 @@ int index_box_trust(struct index *ix, const struct box_row *row)
 	if (rc)
 		return rc;
 	sqlite3_bind_int64(st, 1, row->box);
-	sqlite3_bind_int(st, 2, row->dirs[DIR_CUR].trusted);
-	sqlite3_bind_int(st, 3, row->dirs[DIR_NEW].trusted);
+	sqlite3_bind_int64(st, 2, row->dirs[DIR_CUR].trust);
+	sqlite3_bind_int64(st, 3, row->dirs[DIR_NEW].trust);
 	sqlite3_bind_int64(st, 4, row->dirs[DIR_CUR].secs);
 	sqlite3_bind_int64(st, 5, row->dirs[DIR_CUR].nsecs);
 	sqlite3_bind_int64(st, 6, row->dirs[DIR_NEW].secs);

@@ -67,8 +67,11 @@ int index_run(struct index *ix, sqlite3_stmt *st);
 struct dir_stamp {
 	int64_t secs, nsecs;	/* mtime */
 	uint64_t ino;
-	bool trusted;		/* the mtime was old enough: equal means unchanged */
+	int64_t trust;		/* does an equal mtime mean unchanged? */
 };
+/* Two values, or: since that second only changes of ours are known of, and each
+ * was made between two looks at the mtime that left no room to speak of. */
+enum { TRUST_NONE = 0, TRUST_FULL = 1 };
 enum { DIR_CUR, DIR_NEW, DIR_COUNT };
 extern const char *const dir_names[DIR_COUNT];
 

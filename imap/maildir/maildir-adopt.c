@@ -18,7 +18,7 @@
 #define FOREIGN_BYTES_MAX	(1u << 28)
 #define KEYWORDS_BYTES_MAX	(1u << 18)
 
-static int read_whole(int dir_fd, const char *name, struct buf *b)
+int dovecot_file_read(int dir_fd, const char *name, struct buf *b)
 {
 	cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
@@ -46,18 +46,18 @@ struct adopt {
 	size_t left_out;
 };
 
-static int take_uid(void *ctx, uint32_t uid, const char *base, size_t len)
+static int take_uid(void *ctx, const struct dovecot_record *r)
 {
 	struct adopt *a = ctx;
 
 	/* They ascend; a file that does not is damaged. */
-	if (uid <= a->last_uid) {
+	if (r->uid <= a->last_uid) {
 		a->left_out++;
 		return 0;
 	}
-	a->last_uid = uid;
-	return uidlist_line_write(a->lines, &(struct uidlist_line){
-		.kind = UIDLIST_UID, .uid = uid, .text = base, .text_len = len });
+	a->last_uid = r->uid;
+	return uidlist_line_write(a->lines, &(struct uidlist_line){ .kind = UIDLIST_UID,
+		.uid = r->uid, .text = r->base, .text_len = r->base_len });
 }
 
 static int take_keyword(void *ctx, int letter, const char *name, size_t len)
@@ -74,7 +74,7 @@ static void adopt_keywords(int dir_fd, struct adopt *a)
 	struct buf b;
 
 	buf_init(&b, KEYWORDS_BYTES_MAX);
-	if (read_whole(dir_fd, "dovecot-keywords", &b) == 0)
+	if (dovecot_file_read(dir_fd, "dovecot-keywords", &b) == 0)
 		dovecot_keywords_parse((const char *)b.data, b.len, take_keyword, a);
 	buf_deinit(&b);
 }
@@ -87,7 +87,7 @@ int dovecot_adopt(int dir_fd, struct buf *lines, uint32_t *uidvalidity, uint8_t 
 	int rc;
 
 	buf_init(&b, FOREIGN_BYTES_MAX);
-	rc = read_whole(dir_fd, "dovecot-uidlist", &b);
+	rc = dovecot_file_read(dir_fd, "dovecot-uidlist", &b);
 	if (rc == 0)
 		rc = dovecot_uidlist_parse((const char *)b.data, b.len, &header, take_uid, &a);
 	buf_deinit(&b);

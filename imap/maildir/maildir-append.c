@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "imap/maildir/mail-file.h"
 #include "imap/maildir/maildir.h"
 #include "lib/cleanup.h"
 #include "lib/fault.h"
@@ -182,6 +183,18 @@ void mailbox_append_abort(struct mail_append **ap)
 	*ap = NULL;
 }
 
+/* Bytes that would be taken for a compressed or encrypted message when they
+ * are read are none that a client may store. */
+static int form_check(const struct mail_append *a)
+{
+	char head[MAIL_FORM_BYTES];
+	ssize_t n = pread(a->fd, head, sizeof(head), 0);
+
+	if (n < 0)
+		return -errno;
+	return mail_form_of(head, (size_t)n) == MAIL_FORM_PLAIN ? 0 : MAILBOX_E_FOREIGN;
+}
+
 /* All bytes and the date are on disk when it returns 0. */
 static int file_finish(struct mail_append *a, int64_t internaldate, struct msg *m)
 {
@@ -191,6 +204,8 @@ static int file_finish(struct mail_append *a, int64_t internaldate, struct msg *
 	if (a->after_cr)
 		other_byte(a, '\r');
 	append_flush(a);
+	if (a->error == 0)
+		a->error = form_check(a);
 	if (a->error)
 		return a->error;
 	if (internaldate != INT64_MIN)

@@ -223,8 +223,11 @@ static int move_one(struct sync *y, struct msg *m)
 	struct change *c = y->c;
 	struct msg was = *m;
 
-	if (!m->info[0])
+	if (!m->info[0]) {
+		if (strlen(m->base) > MAILDIR_NAME_MAX - 3)
+			return 0;	/* there is no name for it in cur/ */
 		strcpy(m->info, ":2,");
+	}
 	m->dir = DIR_CUR;
 	snprintf(from, sizeof(from), "new/%s%s", was.base, was.info);
 	snprintf(to, sizeof(to), "cur/%s%s", m->base, m->info);

@@ -70,6 +70,8 @@ void mailbox_close(struct mailbox **boxp)
 
 	if (!box)
 		return;
+	if (box->tmp_due)
+		tmp_clean(box);
 	fd_close(&box->dir_fd);
 	fd_close(&box->list_fd);
 	fd_close(&box->lock_fd);
@@ -79,9 +81,30 @@ void mailbox_close(struct mailbox **boxp)
 	*boxp = NULL;
 }
 
+/* What an index remembers of a mailbox of this id is from before it was
+ * Dovecot's again. */
+static int index_forget(struct mail_store *store, const uint8_t id[16])
+{
+	struct index *ix = &store->index;
+	struct box_row row;
+	int rc = index_check(ix);
+
+	if (rc == 0)
+		rc = index_box_get(ix, id, &row);
+	if (rc || !row.box)
+		return rc;
+	rc = index_begin(ix, false);
+	if (rc == 0)
+		rc = index_box_drop(ix, row.box);
+	if (rc == 0)
+		rc = index_commit(ix);
+	index_rollback(ix);
+	return rc;
+}
+
 /* A mailbox that nobody served yet, or whose list is beyond reading: a new id
  * and UIDVALIDITY, or Dovecot's. */
-static int box_adopt(struct mailbox *box)
+static int box_adopt(struct mailbox *box, bool served)
 {
 	uint32_t uidvalidity = 0;
 	uint8_t id[16];
@@ -91,7 +114,8 @@ static int box_adopt(struct mailbox *box)
 	buf_init(&lines, 1u << 30);
 	if (getrandom(id, sizeof(id), 0) != sizeof(id))
 		return -EIO;
-	rc = dovecot_adopt(box->dir_fd, &lines, &uidvalidity, id);
+	/* What Dovecot's list says is old if we have served the mailbox since. */
+	rc = served ? 0 : dovecot_adopt(box->dir_fd, &lines, &uidvalidity, id);
 	if (rc == 0 && !uidvalidity)
 		rc = uidvalidity_next(box->store, &uidvalidity);
 	if (rc == 0)
@@ -99,6 +123,10 @@ static int box_adopt(struct mailbox *box)
 	if (rc == 0)
 		rc = list_create(box->store, box->dir_fd, box->name, &lines, uidvalidity, id);
 	buf_deinit(&lines);
+	if (rc == 0)
+		list_lock_name(box, id, uidvalidity);
+	if (rc == 0)
+		BOX_RETRY(rc, index_forget(box->store, id));
 	return rc;
 }
 
@@ -115,7 +143,11 @@ static int box_adopt_locked(struct mailbox *box, struct uidlist_line *header)
 			rc = MAILBOX_E_NONEXISTENT;
 	}
 	if (rc == MAILBOX_E_NONEXISTENT) {
-		rc = box_adopt(box);
+		bool served;
+
+		rc = list_recover(box, &served);
+		if (rc == MAILBOX_E_NONEXISTENT || (rc > 0 && !served))
+			rc = box_adopt(box, served);
 		if (rc == 0)
 			rc = list_header(box->dir_fd, header);
 	}

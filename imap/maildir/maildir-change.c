@@ -17,6 +17,10 @@
 /* UIDs reserved at a time, for those that are given without fdatasync. */
 #define UID_BLOCK		1000
 #define LINES_MAX_BYTES		(1u << 28)
+/* Fewer names are read in two milliseconds: not worth any doubt. */
+#define OWN_MESSAGES_MIN	5000
+/* Between the looks at the mtime before and after a rename of ours. */
+#define OWN_WINDOW_US		2000
 /* A stepping clock must not look like a reboot; none is quicker than this. */
 #define BOOT_TOLERANCE_S	10
 
@@ -225,6 +229,8 @@ static int change_write(struct change *c)
 
 	if (rc == 0)
 		rc = keywords_to_index(c);
+	if (rc == 0 && c->tail.incomplete)
+		rc = list_repair(c);
 	if (rc == 0)
 		rc = index_history_prune(ix, &c->row);
 	if (rc == 0 && c->touched)
@@ -411,10 +417,20 @@ void change_stamps_before(struct change *c, bool clean_r[DIR_COUNT])
 		clean_r[d] = dir_stamp_get(c->box->dir_fd, d, &now) == 0 &&
 			     dir_stamp_same(&now, &c->row.dirs[d]);
 	}
+	c->stamps_us = clock_us();
 }
 
-/* Not trusted: somebody else's change may hide behind ours. But the next sync need only
- * compare names, not write. */
+/* Somebody else's change may hide behind ours. Where reading all names is cheap
+ * the next sync does so; where not, and we were quick, it may wait a little
+ * (dir_stamp_believed()). */
+static int64_t trust_after(const struct change *c, const struct dir_stamp *was)
+{
+	if (was->trust == TRUST_NONE || c->box->remote || c->row.messages < OWN_MESSAGES_MIN ||
+	    clock_us() - c->stamps_us > OWN_WINDOW_US)
+		return TRUST_NONE;
+	return was->trust == TRUST_FULL ? (int64_t)(clock_wall_us() / 1000000) : was->trust;
+}
+
 void change_stamps_after(struct change *c, const bool clean[DIR_COUNT])
 {
 	for (int d = 0; d < DIR_COUNT; d++) {
@@ -423,6 +439,7 @@ void change_stamps_after(struct change *c, const bool clean[DIR_COUNT])
 		if (!clean[d] || dir_stamp_get(c->box->dir_fd, d, &now) != 0 ||
 		    dir_stamp_same(&now, &c->row.dirs[d]))
 			continue;
+		now.trust = trust_after(c, &c->row.dirs[d]);
 		c->row.dirs[d] = now;
 		c->touched = true;
 	}

@@ -120,12 +120,15 @@ static int for_each_chased(struct change *c, const struct uidset *uids, struct u
 		bool clean[DIR_COUNT];
 		struct uidset_iter it;
 
-		change_stamps_before(c, clean);
 		uidset_clear(again);
+		/* A look before and after each, not around all: what others do
+		   between two of ours is seen. */
 		for (uint32_t uid = uidset_first(&todo, &it); rc == 0 && uid;
-		     uid = uidset_next(&todo, &it))
+		     uid = uidset_next(&todo, &it)) {
+			change_stamps_before(c, clean);
 			rc = fn(c, ctx, uid);
-		change_stamps_after(c, clean);
+			change_stamps_after(c, clean);
+		}
 		if (rc == 0)
 			rc = uidset_copy(&todo, again);
 		if (rc == 0 && !uidset_is_empty(&todo))

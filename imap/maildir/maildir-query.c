@@ -53,8 +53,9 @@ static int size_sum(struct mailbox *box, uint64_t *size_r)
 	for (uint32_t uid = uidset_first(&unknown, &it); rc == 0 && uid;
 	     uid = uidset_next(&unknown, &it)) {
 		rc = size_of(box, uid);
-		if (rc == MAILBOX_E_EXPUNGED || rc == MAILBOX_E_CORRUPT)
-			rc = 0;
+		if (rc == MAILBOX_E_EXPUNGED || rc == MAILBOX_E_CORRUPT ||
+		    rc == MAILBOX_E_FOREIGN)
+			rc = 0;		/* logged; the others have a size */
 	}
 	uidset_deinit(&unknown);
 	if (rc == 0)

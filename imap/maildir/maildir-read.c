@@ -2,7 +2,8 @@
 /* A message's bytes in CRLF form. The file may have LF, CRLF or both: a LF
  * without a CR before it gets one, nothing else changes. Where in the file an
  * offset of the CRLF form is, only reading tells, so a few places are
- * remembered on the way; memory stays the same for any size. */
+ * remembered on the way; memory stays the same for any size. "The file" is
+ * what mail-file.c makes of it: it may be kept compressed. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "imap/maildir/mail-file.h"
 #include "imap/maildir/maildir.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -31,7 +33,7 @@ struct place {
 struct mail_reader {
 	struct mailbox *box;
 	uint32_t uid;
-	int fd;
+	struct mail_file file;
 	uint64_t file_size;
 	int64_t size, header_size;	/* -1: not known */
 	struct place at;
@@ -72,39 +74,57 @@ static int open_chased(struct mailbox *box, uint32_t uid, struct msg *m, int *fd
 	return rc == -ENOENT ? MAILBOX_E_BUSY : rc;
 }
 
+/* The log names the file: whoever reads it has to find it. */
+static int refuse(struct mailbox *box, const struct msg *m, int error, const char *why)
+{
+	log_error("message-unreadable", "user=%s mailbox=%s uid=%u file=%s/%s%s reason=%s",
+		  log_str(box->store->user), log_str(box->name), m->uid, dir_names[m->dir],
+		  log_str(m->base), log_str(m->info), log_str(why));
+	return error;
+}
+
+static int read_begin(struct mail_reader *r, const struct msg *m, int *fd)
+{
+	struct stat st;
+	int rc;
+
+	if (fstat(*fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return refuse(r->box, m, MAILBOX_E_CORRUPT, "not a file");
+	rc = mail_file_open(&r->file, fd_steal(fd));
+	if (rc == MAILBOX_E_FOREIGN)
+		return refuse(r->box, m, rc, mail_form_name(r->file.form));
+	r->uid = m->uid;
+	r->file_size = (uint64_t)st.st_size;
+	r->size = m->size;
+	r->header_size = m->header_size;
+	r->step = PLACES_STEP;
+	return rc;
+}
+
 int mailbox_read_open(struct mailbox *box, uint32_t uid, struct mail_reader **r_r)
 {
 	cleanup_fd int fd = -1;
 	struct mail_reader *r;
-	struct stat st;
 	struct msg m;
 	int rc = open_chased(box, uid, &m, &fd);
 
+	if (rc == -EACCES || rc == -EPERM || rc == -ELOOP)
+		return refuse(box, &m, MAILBOX_E_CORRUPT, strerror(-rc));
 	if (rc)
 		return rc;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode)) {
-		log_error("not-a-file", "mailbox=%s uid=%u file=%s", log_str(box->name), uid,
-			  log_str(m.base));
-		return MAILBOX_E_CORRUPT;
-	}
-	r = malloc(sizeof(*r));
+	r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
 	r->box = box;
-	r->uid = uid;
-	r->fd = fd_steal(&fd);
-	r->file_size = (uint64_t)st.st_size;
-	r->size = m.size;
-	r->header_size = m.header_size;
-	r->at = (struct place){ 0 };
-	r->n_places = 0;
-	r->step = PLACES_STEP;
-	r->buf_raw = 0;
-	r->buf_len = 0;
-	*r_r = r;
-	return 0;
+	r->file.fd = -1;
+	rc = read_begin(r, &m, &fd);
+	if (rc)
+		mail_reader_close(&r);
+	else
+		*r_r = r;
+	return rc;
 }
 
 void mail_reader_close(struct mail_reader **rp)
@@ -113,7 +133,7 @@ void mail_reader_close(struct mail_reader **rp)
 
 	if (!r)
 		return;
-	fd_close(&r->fd);
+	mail_file_close(&r->file);
 	free(r);
 	*rp = NULL;
 }
@@ -122,14 +142,14 @@ void mail_reader_close(struct mail_reader **rp)
 static long raw_view(struct mail_reader *r, const char **p)
 {
 	uint64_t raw = r->at.raw;
-	ssize_t n;
+	long n;
 
 	if (raw < r->buf_raw || raw >= r->buf_raw + r->buf_len) {
-		n = pread(r->fd, r->buf, sizeof(r->buf), (off_t)raw);
+		n = mail_file_read(&r->file, raw, r->buf, sizeof(r->buf));
 		r->buf_raw = raw;
 		r->buf_len = n < 0 ? 0 : (size_t)n;
 		if (n < 0)
-			return -errno;
+			return n;
 	}
 	*p = r->buf + (raw - r->buf_raw);
 	return (long)(r->buf_raw + r->buf_len - raw);
@@ -209,7 +229,7 @@ static void seek_near(struct mail_reader *r, uint64_t offset)
 /* Without a bare LF both forms are the same. */
 static bool is_plain(const struct mail_reader *r)
 {
-	return r->size >= 0 && r->header_size >= 0 && (uint64_t)r->size == r->file_size;
+	return r->file.form == MAIL_FORM_PLAIN && r->size >= 0 && r->header_size >= 0 && (uint64_t)r->size == r->file_size;
 }
 
 long mail_reader_read(struct mail_reader *r, uint64_t offset, void *data, size_t len)
@@ -218,7 +238,7 @@ long mail_reader_read(struct mail_reader *r, uint64_t offset, void *data, size_t
 	size_t got = 0;
 
 	if (is_plain(r)) {
-		ssize_t n = pread(r->fd, data, len, (off_t)offset);
+		ssize_t n = pread(r->file.fd, data, len, (off_t)offset);
 
 		return n < 0 ? -errno : n;
 	}
@@ -295,6 +315,12 @@ int mail_reader_sizes(struct mail_reader *r, uint64_t *header_r, uint64_t *total
 
 	if (r->size < 0 || r->header_size < 0) {
 		rc = sizes_compute(r);
+		if (rc == -EBADMSG || rc == -EFBIG) {
+			log_error("message-unreadable", "user=%s mailbox=%s uid=%u reason=%s",
+				  log_str(r->box->store->user), log_str(r->box->name), r->uid,
+				  rc == -EFBIG ? "compressed and too large" : "damaged gzip");
+			return MAILBOX_E_CORRUPT;
+		}
 		if (rc)
 			return rc;
 		sizes_keep(r);

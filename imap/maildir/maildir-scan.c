@@ -12,6 +12,9 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
+/* Behind the last change of ours, and behind the first. */
+#define BELIEVED_US		2000000
+#define BELIEVED_MAX_US		30000000
 #define SCAN_NAMES_MAX	(1u << 30)	/* bytes of names: four million messages */
 
 void scan_init(struct scan *s)
@@ -133,6 +136,19 @@ static int dir_open(int dir_fd, int dir, DIR **d_r)
 	return 0;
 }
 
+/* A link to a file is a message as well (mail that somebody keeps elsewhere);
+ * a directory, a socket or a link to nowhere is none. */
+static bool is_file(DIR *d, const struct dirent *de)
+{
+	struct stat st;
+
+	if (de->d_type == DT_REG)
+		return true;
+	if (de->d_type != DT_LNK && de->d_type != DT_UNKNOWN)
+		return false;
+	return fstatat(dirfd(d), de->d_name, &st, 0) == 0 && S_ISREG(st.st_mode);
+}
+
 /* Each message's name, through a function. */
 static int dir_walk(DIR *d, int (*fn)(void *ctx, const char *name, ino_t ino,
 				      const struct maildir_name *n),
@@ -144,7 +160,7 @@ static int dir_walk(DIR *d, int (*fn)(void *ctx, const char *name, ino_t ino,
 	for (errno = 0; rc == 0 && (de = readdir(d)); errno = 0) {
 		struct maildir_name n;
 
-		if (de->d_type == DT_DIR || de->d_name[0] == '.')
+		if (de->d_name[0] == '.' || !is_file(d, de))
 			continue;
 		if (maildir_name_parse(de->d_name, &n))
 			rc = fn(ctx, de->d_name, de->d_ino, &n);
@@ -223,6 +239,17 @@ int dir_stamp_get(int dir_fd, int dir, struct dir_stamp *stamp_r)
 bool dir_stamp_same(const struct dir_stamp *a, const struct dir_stamp *b)
 {
 	return a->secs == b->secs && a->nsecs == b->nsecs && a->ino == b->ino;
+}
+
+bool dir_stamp_believed(const struct mailbox *box, const struct dir_stamp *s, int64_t now_us)
+{
+	int64_t age_us = now_us - (s->secs * 1000000 + s->nsecs / 1000);
+	int64_t since_us = now_us - s->trust * 1000000;
+
+	if (s->trust == TRUST_FULL)
+		return true;
+	return s->trust > TRUST_FULL && !box->doubt && age_us >= 0 && age_us < BELIEVED_US &&
+	       since_us >= 0 && since_us < BELIEVED_MAX_US;
 }
 
 /* Kernels before 6.13 stamp by the tick, some file systems by the second: a

@@ -9,6 +9,12 @@
  * the names against the rows; only new/ if only new/ changed, so a delivery
  * costs the same in a large mailbox and a small one.
  *
+ * Our own renames in a large mailbox move the mtime and leave it believed for
+ * some seconds: what another program could have renamed in the microseconds
+ * between our two looks at it is found when they are over, or at once by
+ * whoever must know (mailbox_doubt()). Else each flag set by a client would
+ * cost the reading of a million names.
+ *
  * Messages stay in new/ until a flag of theirs changes, or there are many:
  * moving each at once, as other servers do, would change cur/ at each delivery
  * and so cost a comparison of everything. */
@@ -83,6 +89,41 @@ static int twin_separate(struct sync *y, struct scan_entry *e, bool same_file)
 	return 0;
 }
 
+/* Does the index have a message under this very name? */
+static bool is_known_name(struct sync *y, const struct scan_entry *e)
+{
+	struct index *ix = &y->c->box->store->index;
+	const char *name = scan_name(&y->scan, e);
+	sqlite3_stmt *st;
+	struct msg m;
+	uint32_t uid = 0;
+
+	if (index_stmt(ix, SQL_MSG_BY_HASH, &st) != 0)
+		return false;
+	sqlite3_bind_int64(st, 1, y->c->row.box);
+	sqlite3_bind_int64(st, 2, (int64_t)maildir_name_hash(name, e->base_len));
+	if (sqlite3_step(st) == SQLITE_ROW)
+		uid = (uint32_t)sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	return uid && index_msg_get(ix, y->c->row.box, uid, &m) == 0 && m.dir == e->dir &&
+	       strlen(m.base) == e->base_len && !memcmp(m.base, name, e->base_len) &&
+	       !strcmp(m.info, name + e->base_len);
+}
+
+/* Which of two is the message: the bytes of a UID never change, so the one that
+ * clients know. */
+static void twin_swap(struct scan_entry *a, struct scan_entry *b)
+{
+	struct scan_entry t = *a;
+
+	a->name = b->name;
+	a->dir = b->dir;
+	a->ino = b->ino;
+	b->name = t.name;
+	b->dir = t.dir;
+	b->ino = t.ino;
+}
+
 static int twins_resolve(struct sync *y)
 {
 	int dir_fd = y->c->box->dir_fd, rc = 0;
@@ -102,7 +143,10 @@ static int twins_resolve(struct sync *y)
 			a->dir = b->dir;
 			b->dropped = true;
 		} else {
-			rc = twin_separate(y, b, a_st.st_ino == b_st.st_ino);
+			if (is_known_name(y, b) && !is_known_name(y, a))
+				twin_swap(a, b);
+			rc = twin_separate(y, b, a_st.st_ino == b_st.st_ino &&
+					   a_st.st_dev == b_st.st_dev);
 		}
 	}
 	return rc;
@@ -268,22 +312,50 @@ static int look_at_new(struct sync *y)
 	return 0;
 }
 
+/* One directory whose mtime is as remembered: is that to be believed? Else its
+ * names are summed up. */
+static int dir_unchanged(struct mailbox *box, int d, struct dir_stamp *stamp, uint64_t name_sum,
+			 bool *same_r)
+{
+	int64_t started = (int64_t)clock_wall_us();
+	struct dir_stamp now;
+	uint64_t sum;
+	int rc;
+
+	*same_r = true;
+	if (dir_stamp_believed(box, stamp, started))
+		return 0;
+	rc = scan_sum(box->dir_fd, d, &sum);
+	if (rc == 0)
+		rc = dir_stamp_get(box->dir_fd, d, &now);
+	if (rc)
+		return rc;
+	*same_r = sum == name_sum && dir_stamp_same(&now, stamp);
+	stamp->trust = *same_r && dir_stamp_old(box, &now, started) ? TRUST_FULL : TRUST_NONE;
+	return 0;
+}
+
 /* What the stamps call for: 0 nothing, 1 new/, 2 everything. */
 static int depth_needed(struct change *c, bool force)
 {
 	bool same[DIR_COUNT];
+	int rc = 0;
 
-	for (int d = 0; d < DIR_COUNT; d++) {
+	for (int d = 0; rc == 0 && d < DIR_COUNT; d++) {
 		struct dir_stamp now;
-		int rc = dir_stamp_get(c->box->dir_fd, d, &now);
 
-		if (rc)
-			return rc > 0 ? -ENOENT : rc;
-		same[d] = c->row.dirs[d].trusted && dir_stamp_same(&now, &c->row.dirs[d]);
+		rc = dir_stamp_get(c->box->dir_fd, d, &now);
+		same[d] = rc == 0 && dir_stamp_same(&now, &c->row.dirs[d]);
 	}
+	if (rc == 0 && !force && same[DIR_CUR])
+		rc = dir_unchanged(c->box, DIR_CUR, &c->row.dirs[DIR_CUR],
+				   c->row.name_sum[DIR_CUR], &same[DIR_CUR]);
+	if (rc)
+		return rc > 0 ? -ENOENT : rc;
 	if (force || !same[DIR_CUR])
 		return 2;
-	return same[DIR_NEW] ? 0 : 1;
+	/* To read it is no more than to sum it up. */
+	return same[DIR_NEW] && c->row.dirs[DIR_NEW].trust == TRUST_FULL ? 0 : 1;
 }
 
 static void sync_deinit(struct sync *y)
@@ -303,9 +375,10 @@ static void stamps_remember(struct sync *y)
 		if (d == DIR_CUR && !y->full)
 			continue;
 		row->dirs[d] = y->scan.stamps[d];
-		row->dirs[d].trusted = !y->changed_dir && !y->left_out &&
+		row->dirs[d].trust = !y->changed_dir && !y->left_out &&
 			row->name_sum[d] == y->scan.sum[d] &&
-			dir_stamp_old(y->c->box, &y->scan.stamps[d], y->scan.started_us);
+			dir_stamp_old(y->c->box, &y->scan.stamps[d], y->scan.started_us) ?
+			TRUST_FULL : TRUST_NONE;
 	}
 	y->c->touched = true;
 }
@@ -330,33 +403,12 @@ int sync_in_change(struct change *c, bool force)
 		rc = sync_apply(&y);
 	if (rc == 0)
 		stamps_remember(&y);
-	if (rc == 0 && y.full)
-		tmp_clean(c->box);
+	c->box->tmp_due |= y.full;
 	sync_deinit(&y);
 	return rc;
 }
 
 /* ---- without a transaction ---- */
-
-/* One directory whose mtime is as remembered: is that to be believed? */
-static int peek_dir(struct mailbox *box, int d, struct box_row *row, bool *clean)
-{
-	int64_t started = (int64_t)clock_wall_us();
-	struct dir_stamp now;
-	uint64_t sum;
-	int rc;
-
-	if (row->dirs[d].trusted)
-		return 0;
-	rc = scan_sum(box->dir_fd, d, &sum);
-	if (rc == 0)
-		rc = dir_stamp_get(box->dir_fd, d, &now);
-	if (rc)
-		return rc;
-	*clean = sum == row->name_sum[d] && dir_stamp_same(&now, &row->dirs[d]);
-	row->dirs[d].trusted = *clean && dir_stamp_old(box, &now, started);
-	return 0;
-}
 
 static int peek_trust(struct mailbox *box, const struct box_row *row)
 {
@@ -400,9 +452,9 @@ static int sync_peek(struct mailbox *box, bool *clean_r)
 	}
 	*clean_r = true;
 	for (int d = 0; d < DIR_COUNT && *clean_r && rc == 0; d++) {
-		young |= !row.dirs[d].trusted;
-		rc = peek_dir(box, d, &row, clean_r);
-		trusted &= row.dirs[d].trusted;
+		young |= row.dirs[d].trust != TRUST_FULL;
+		rc = dir_unchanged(box, d, &row.dirs[d], row.name_sum[d], clean_r);
+		trusted &= row.dirs[d].trust == TRUST_FULL;
 	}
 	if (rc == 0 && *clean_r) {
 		box->row = row;
@@ -445,5 +497,14 @@ int mailbox_sync(struct mailbox *box)
 	int rc;
 
 	BOX_RETRY(rc, sync_box(box, false));
+	if (rc == 0)
+		box->doubt = false;
 	return rc;
+}
+
+bool mailbox_doubt(struct mailbox *box)
+{
+	for (int d = 0; d < DIR_COUNT; d++)
+		box->doubt |= box->row.dirs[d].trust > TRUST_FULL;
+	return box->doubt;
 }

@@ -21,6 +21,4 @@ struct sync {
 };
 /* Entries of the scan that are not matched are new. */
 int sync_apply(struct sync *y);
-/* Removes what deliveries that died left in tmp/. */
-void tmp_clean(struct mailbox *box);
 #endif

@@ -27,6 +27,7 @@ const char *mailbox_strerror(int error)
 	case MAILBOX_E_CORRUPT:		return "mailbox is damaged";
 	case MAILBOX_E_BUSY:		return "mailbox is in use";
 	case MAILBOX_E_KEYWORDS:	return "too many keywords";
+	case MAILBOX_E_FOREIGN:		return "message is kept in a form that cannot be read";
 	}
 	return "no error";
 }

@@ -42,7 +42,10 @@ struct mailbox {
 	uint32_t uidvalidity;
 	int dir_fd;
 	bool remote;			/* a network's or FUSE's file system */
+	bool doubt;			/* the next sync believes nothing (mailbox_doubt()) */
+	bool tmp_due;			/* all was read: a good time to look into tmp/ too */
 	int list_fd, lock_fd;		/* -1 until needed; list_fd is read and append */
+	bool lock_named;		/* the lock file says whose it is */
 	ino_t list_ino;
 	uint64_t list_generation;
 	struct box_row row;		/* as of the last look */
@@ -81,6 +84,7 @@ struct list_tail {
 	uint32_t *table;
 	size_t table_size;
 	struct buf keyword_lines;	/* K lines as they came: u32 uid, u16 n, u16[n] */
+	bool incomplete;		/* the list lacks what the index knows */
 };
 void list_tail_deinit(struct list_tail *t);
 /* Its UIDs were used. */
@@ -109,8 +113,18 @@ int list_header(int dir_fd, struct uidlist_line *header_r);
  * transaction. */
 struct change;
 int list_compact_if_needed(struct change *c);
+int list_compact(struct mailbox *box, struct box_row *row);
+/* Writes it anew because it lost lines that the index still knows. */
+int list_repair(struct change *c);
+/* The list of a mailbox is gone, and so is its id with it, but for the lock file. Made
+ * again from the index if that knows the mailbox. Lock held. 0, NONEXISTENT (it does not), -errno. */
+int list_recover(struct mailbox *box, bool *served_r);
+/* Notes in the lock file whose it is. Lock held. */
+void list_lock_name(struct mailbox *box, const uint8_t id[16], uint32_t uidvalidity);
 int uidvalidity_next(struct mail_store *store, uint32_t *uidvalidity_r);
 
+/* All of a file that is Dovecot's. */
+int dovecot_file_read(int dir_fd, const char *name, struct buf *b);
 /* What Dovecot left: read only (maildir-adopt.c). Appends lines for its UIDs and keywords. */
 int dovecot_adopt(int dir_fd, struct buf *lines, uint32_t *uidvalidity, uint8_t id[16]);
 
@@ -138,6 +152,7 @@ struct change {
 	bool rebuild;		/* the mailbox was not in the index */
 	bool touched;		/* something to commit */
 	const char *undo_from, *undo_to;	/* renamed back if it fails */
+	uint64_t stamps_us;	/* when change_stamps_before() looked */
 };
 /* Lock, BEGIN, list read, mailbox row loaded; a mailbox that the index does not know is
  * synced first. durable: for what is acknowledged as stored. */
@@ -193,7 +208,12 @@ int sync_in_change(struct change *c, bool force);
 int sync_box(struct mailbox *box, bool force);
 int dir_stamp_get(int dir_fd, int dir, struct dir_stamp *stamp_r);
 bool dir_stamp_same(const struct dir_stamp *a, const struct dir_stamp *b);
+/* Is a stamp that only changes of ours have moved still good without a look? For
+ * seconds only: then all names are summed up, once for many changes. */
+bool dir_stamp_believed(const struct mailbox *box, const struct dir_stamp *s, int64_t now_us);
 bool dir_stamp_old(const struct mailbox *box, const struct dir_stamp *s, int64_t now_us);
+/* Removes what deliveries that died left in tmp/. */
+void tmp_clean(struct mailbox *box);
 /* errno of a file operation as we report it. */
 int file_error(int err);
 #endif

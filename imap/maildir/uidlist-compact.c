@@ -34,7 +34,7 @@ static int compact_some(struct mailbox *box, const struct box_row *row, struct b
 	return n;
 }
 
-static int list_compact(struct mailbox *box, struct box_row *row)
+int list_compact(struct mailbox *box, struct box_row *row)
 {
 	struct uidlist_line l = { .kind = UIDLIST_HEADER, .uid = box->uidvalidity };
 	struct change c = { .box = box };	/* a place for K lines */

@@ -48,6 +48,18 @@ static bool lock_is_current(const struct mailbox *box)
 	       by_fd.st_ino == by_name.st_ino && by_fd.st_dev == by_name.st_dev;
 }
 
+static int lock_taken(struct mailbox *box)
+{
+	struct stat st;
+
+	if (box->uidvalidity && !box->lock_named && fstat(box->lock_fd, &st) == 0) {
+		if (st.st_size == 0)
+			list_lock_name(box, box->id, box->uidvalidity);
+		box->lock_named = true;
+	}
+	return 0;
+}
+
 /* An open file description's lock: it goes with the process, however that
  * ends, and two mailboxes of one process exclude each other. There is no wait
  * with a time limit, so ask again, ever less often. */
@@ -64,7 +76,7 @@ int list_lock(struct mailbox *box)
 			return rc;
 		if (fcntl(box->lock_fd, F_OFD_SETLK, &lock) == 0) {
 			if (lock_is_current(box))
-				return 0;
+				return lock_taken(box);
 			fd_close(&box->lock_fd);
 			continue;
 		}

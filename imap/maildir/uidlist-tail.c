@@ -141,6 +141,7 @@ struct read_ctx {
 	struct box_row *row;
 	struct list_tail *tail;
 	uint32_t uid_floor;	/* reserved before a reboot: holds for what comes */
+	uint64_t modseq;	/* the highest that this reading met */
 };
 
 static int take_line(void *ctx, const struct uidlist_line *l)
@@ -164,6 +165,8 @@ static int take_line(void *ctx, const struct uidlist_line *l)
 		}
 		return 0;
 	case UIDLIST_MODSEQ:
+		if (l->value > r->modseq)
+			r->modseq = l->value;
 		if (l->value > row->list_modseq)
 			row->list_modseq = l->value;
 		return 0;
@@ -218,7 +221,8 @@ static int read_from(struct read_ctx *r, int fd, struct buf *b)
 
 int list_read(struct mailbox *box, struct box_row *row, struct list_tail *tail)
 {
-	struct read_ctx r = { box, row, tail, 0 };
+	struct read_ctx r = { .box = box, .row = row, .tail = tail };
+	bool again = false, cut;
 	struct stat st;
 	struct buf b;
 	int rc;
@@ -227,9 +231,11 @@ int list_read(struct mailbox *box, struct box_row *row, struct list_tail *tail)
 	buf_init(&tail->keyword_lines, LIST_BYTES_MAX);
 	if (fstat(box->list_fd, &st) < 0)
 		return -errno;
-	if (row->list_generation != box->list_generation ||
-	    row->list_offset > (uint64_t)st.st_size) {
+	cut = row->list_generation == box->list_generation &&
+	      row->list_offset > (uint64_t)st.st_size;
+	if (row->list_generation != box->list_generation || cut) {
 		/* Another file: all of it is news. What was reserved holds on. */
+		again = row->list_generation != 0;
 		row->list_generation = box->list_generation;
 		row->list_offset = 0;
 		row->list_lines = 0;
@@ -243,5 +249,11 @@ int list_read(struct mailbox *box, struct box_row *row, struct list_tail *tail)
 	buf_deinit(&b);
 	if (row->list_uidnext < r.uid_floor)
 		row->list_uidnext = r.uid_floor;
+	/* Its end was lost, or an older one was put in its place. */
+	tail->incomplete = cut || (again && (row->list_uidnext < row->uidnext ||
+					     r.modseq < row->highestmodseq));
+	if (tail->incomplete)
+		log_error("uidlist-incomplete", "mailbox=%s uidnext=%u known=%u",
+			  log_str(box->name), row->list_uidnext, row->uidnext);
 	return rc;
 }
