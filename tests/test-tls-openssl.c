@@ -54,7 +54,9 @@ static void make_certificate(void)
 {
 	X509_NAME *name;
 
-	must((key = EVP_EC_gen("P-256")) != NULL && (cert = X509_new()) != NULL);
+	key = EVP_EC_gen("P-256");
+	cert = X509_new();
+	must(key && cert);
 	must(X509_gmtime_adj(X509_getm_notBefore(cert), -60) != NULL);
 	must(X509_gmtime_adj(X509_getm_notAfter(cert), 3600) != NULL);
 	must(ASN1_INTEGER_set(X509_get_serialNumber(cert), 1) == 1);
@@ -177,7 +179,9 @@ static void live_begin(struct live *l, enum tls_version v, enum tls_suite s,
 		SSL_CTX_set_options(cctx, SSL_OP_NO_EXTENDED_MASTER_SECRET);
 	if (wish->fragment)
 		must(SSL_CTX_set_tlsext_max_fragment_length(cctx, wish->fragment) == 1);
-	must((l->client = SSL_new(cctx)) != NULL && (server = SSL_new(sctx)) != NULL);
+	l->client = SSL_new(cctx);
+	server = SSL_new(sctx);
+	must(l->client && server);
 	if (wish->block)
 		must(SSL_set_block_padding(l->client, wish->block) == 1);
 	SSL_set_bio(l->client, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
