@@ -254,7 +254,6 @@ int tls_record_close(struct tls_crypto *c, struct tls_record *t, struct buf *out
 		return -EPERM;
 	if (t->write_closed)
 		return 0;
-	t->refusal_owed = t->update_owed = false;
 	int ret = seal_alert(c, t, LEVEL_WARNING, ALERT_CLOSE_NOTIFY, out);
 	t->write_closed = true;
 	return ret;

@@ -17,7 +17,7 @@
 		for (unsigned s = TLS_AES128_GCM_SHA256; s <= TLS_CHACHA20_SHA256; s++)
 #define ROW(v, s)	((long long)(v) * 10 + (s))
 
-/* --- what EVP was asked to seal with --- */
+/* --- what EVP was asked to seal with, and to forget --- */
 
 struct use {
 	uint8_t key[32], nonce[12];
@@ -58,6 +58,17 @@ int __wrap_EVP_CipherInit_ex2(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher,
 	memcpy(uses[n_uses].key, keyed[slot].key, sizeof(uses[n_uses].key));
 	memcpy(uses[n_uses++].nonce, iv, 12);
 	return ret;
+}
+
+static size_t n_resets;
+
+int __real_EVP_CIPHER_CTX_reset(EVP_CIPHER_CTX *ctx);
+int __wrap_EVP_CIPHER_CTX_reset(EVP_CIPHER_CTX *ctx);
+
+int __wrap_EVP_CIPHER_CTX_reset(EVP_CIPHER_CTX *ctx)
+{
+	n_resets++;
+	return __real_EVP_CIPHER_CTX_reset(ctx);
 }
 
 static int use_cmp(const void *a, const void *b)
@@ -230,6 +241,22 @@ static void test_tls_blob_table_of_refusals(void)
 			buf_deinit(&blob);
 		}
 	}
+}
+
+/* Only what is sealed has an explicit nonce to go on from. */
+static void test_tls_blob_has_no_nonce_for_reading(void)
+{
+	struct tls_record t, out;
+	struct peer p;
+	struct buf blob;
+
+	peer_pair(crypto, TLS_V12, TLS_AES128_GCM_SHA256, &t, &p);
+	buf_init(&blob, 256);
+	check(tls_record_export(&t, &blob) == 0);
+	check(tls_record_import(crypto, &out, blob.data, blob.len) == 0);
+	blob.data[40 + 16 + 4 + 7] ^= 1;
+	check(tls_record_import(crypto, &out, blob.data, blob.len) == -EBADMSG);
+	buf_deinit(&blob);
 }
 
 static void test_tls_blob_refuses_every_other_length(void)
@@ -554,6 +581,30 @@ static void test_tls_a_copy_would_be_found(void)
 	}
 }
 
+/* An expanded key outlives neither its session nor its generation. */
+static void test_tls_contexts_forget_keys(void)
+{
+	struct tls_record t;
+	struct peer p;
+	struct buf out;
+
+	buf_init(&out, 4096);
+	tls_crypto_forget(crypto);
+	peer_pair(crypto, TLS_V13, TLS_AES128_GCM_SHA256, &t, &p);
+	check(tls_record_seal(crypto, &t, "x", 1, &out) == 0);
+	n_resets = 0;
+	check(tls_record_update(crypto, &t, false, &out) == 0 && n_resets == 1);
+	buf_reset(&out);
+	peer_seal_update(&p, false, &out);
+	check(feed(crypto, &t, &out) == TLS_NONE && n_resets == 2);
+	check(tls_record_seal(crypto, &t, "x", 1, &out) == 0 && n_resets == 2);
+	tls_crypto_forget(crypto);
+	check(n_resets == 3);
+	tls_crypto_forget(crypto);
+	check(n_resets == 3);
+	buf_deinit(&out);
+}
+
 /* A number is spent even when nothing came of it. */
 static void test_tls_a_failed_seal_is_not_repeated(void)
 {
@@ -581,12 +632,14 @@ int main(void)
 		UNIT_TEST(test_tls_blob_has_its_size),
 		UNIT_TEST(test_tls_blob_is_as_it_was),
 		UNIT_TEST(test_tls_blob_table_of_refusals),
+		UNIT_TEST(test_tls_blob_has_no_nonce_for_reading),
 		UNIT_TEST(test_tls_blob_refuses_every_other_length),
 		UNIT_TEST(test_tls_blob_has_no_idle_bit),
 		UNIT_TEST(test_tls_blob_that_does_not_fit_leaves_nothing),
 		UNIT_TEST(test_tls_moves_between_any_two_records),
 		UNIT_TEST(test_tls_never_uses_a_nonce_twice),
 		UNIT_TEST(test_tls_a_copy_would_be_found),
+		UNIT_TEST(test_tls_contexts_forget_keys),
 		UNIT_TEST(test_tls_a_failed_seal_is_not_repeated),
 	};
 	int status;

@@ -809,6 +809,8 @@ static void test_tls_closes_once(void)
 		/* What the client had sent before it knew is still read. */
 		if (v == TLS_V13)
 			peer_seal_update(&client, true, &wire);
+		else
+			peer_seal(&client, PEER_HANDSHAKE, "\1\0\0\0", 4, 0, &wire);
 		peer_seal(&client, PEER_DATA, "x", 1, 0, &wire);
 		check_row(deliver() == TLS_DATA, ROW(v, s));
 		control();
