@@ -78,21 +78,26 @@ enum tls_result {
 	TLS_EOF,	/* close_notify */
 	TLS_FAIL,	/* dead; an alert may be owed: tls_record_control() */
 };
-/* Opens the record at buf, in place. *used_r: bytes of buf that it took. */
+/* Opens the record at buf, in place. *used_r: bytes of buf that it took; none
+ * with TLS_MORE and TLS_FAIL, all of them after close_notify (they are ignored). */
 enum tls_result tls_record_open(struct tls_crypto *c, struct tls_record *t, uint8_t *buf,
 				size_t len, size_t *used_r, size_t *need_r,
 				const uint8_t **plain_r, size_t *len_r);
 /* Appends plain[0..len) as one or more records; an owed KeyUpdate, or one of
- * our own when the key is used up (2^23 records with GCM), goes first. 0 or -errno; a failure kills. */
+ * our own when the key is used up (2^23 records with GCM), goes first. len 0
+ * appends nothing; plain must not lie in out. -EPERM: dead already, -EPIPE:
+ * closed. Any other failure (-ENOBUFS, -EOVERFLOW: 2^32 records with 1.2 and
+ * GCM, -EIO) kills: what was spent is never tried again. */
 int tls_record_seal(struct tls_crypto *c, struct tls_record *t, const void *plain,
 		    size_t len, struct buf *out);
 /* Appends what is owed, if anything: KeyUpdate, no_renegotiation, the alert of a failure. */
 int tls_record_control(struct tls_crypto *c, struct tls_record *t, struct buf *out);
-/* Appends close_notify, once. */
+/* Appends close_notify, once: later calls append nothing. Reading goes on. */
 int tls_record_close(struct tls_crypto *c, struct tls_record *t, struct buf *out);
 /* Appends a KeyUpdate of ours (1.3; a no-op in 1.2). */
 int tls_record_update(struct tls_crypto *c, struct tls_record *t, bool request, struct buf *out);
-/* Bytes on the wire of a record with n plain bytes. */
+/* Bytes on the wire of n plain bytes, in as many records as they take, without
+ * a KeyUpdate that is due before them (tls_record_control() puts it out). */
 size_t tls_record_size(const struct tls_record *t, size_t n);
 
 /* Appends the blob: "TR", format 1, ... 96-136 bytes. -EPERM when dead. */
