@@ -266,6 +266,9 @@ void cmd_select(struct cmd *cmd)
 		return;
 	}
 	name = cmd_mailbox_arg(cmd, &cmd->args[0]);
+	/* RFC 3501 6.3.1: also if it cannot be a mailbox. */
+	if (name == NULL && cmd->result == CMD_NO)
+		session_unselect(s, true);
 	if (name == NULL || (cmd->count == 2 && !parse_params(cmd, &p)))
 		return;
 	session_unselect(s, true);

@@ -52,7 +52,7 @@ void cmd_no(struct cmd *cmd, const char *code, const char *fmt, ...) __attribute
 void cmd_bad(struct cmd *cmd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The answer to a mailbox.h or -errno failure, with its response code (RFC 5530) and a log line where it is our trouble. */
 void cmd_mailbox_error(struct cmd *cmd, int error);
-/* Mailbox name argument -> UTF-8 in the arena; NULL: cmd_bad was called. */
+/* Mailbox name argument -> UTF-8 in the arena; NULL: cmd_bad or cmd_no was called. */
 const char *cmd_mailbox_arg(struct cmd *cmd, const struct imap_arg *arg);
 /* RFC 3501 6.3.3: without a separator at its end, which only says that there will be mailboxes below it. */
 struct mail_store;

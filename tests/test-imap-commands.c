@@ -108,7 +108,7 @@ static void test_select_that_fails_leaves_nothing_selected(void)
 	     "C: a6 CHECK\n"
 	     "S: a6 BAD No mailbox is selected.\n"
 	     "C: a7 SELECT \"&bad\"\n"
-	     "S: a7 BAD Mailbox name is not valid modified UTF-7, or too long.\n"
+	     "S: a7 NO [CANNOT] Mailbox name is not valid modified UTF-7, or too long.\n"
 	     "C: a8 SELECT\n"
 	     "S: a8 BAD SELECT takes a mailbox.\n");
 	talk_destroy(t);

@@ -155,6 +155,47 @@ static int choose_one(struct copy *k, uint32_t uid)
 	return rc;
 }
 
+/* Are all files where the index says? RFC 3501 2.3.1.1: UIDNEXT changes only
+ * when a message is added; so a copy that cannot be should use up no UIDs. */
+static int look_at_files(struct copy *k, const struct uidset *uids, bool *stale_r)
+{
+	struct index *ix = &k->src->box->store->index;
+	struct uidset_iter it;
+	char path[PATH_BYTES];
+	struct stat st;
+	struct msg m;
+
+	*stale_r = false;
+	for (uint32_t uid = uidset_first(uids, &it); uid && uid < k->src->row.uidnext;
+	     uid = uidset_next(uids, &it)) {
+		int rc = index_msg_get(ix, k->src->row.box, uid, &m);
+
+		if (rc && !(rc == MAILBOX_E_EXPUNGED && k->move))
+			return rc;
+		if (rc)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s%s", dir_names[m.dir], m.base, m.info);
+		if (fstatat(k->src->box->dir_fd, path, &st, 0) < 0) {
+			*stale_r = errno == ENOENT;
+			return *stale_r ? 0 : -errno;
+		}
+	}
+	return 0;
+}
+
+static int find_files(struct copy *k, const struct uidset *uids)
+{
+	bool stale = true;
+	int rc = 0;
+
+	for (int round = 0; rc == 0 && stale; round++) {
+		rc = look_at_files(k, uids, &stale);
+		if (rc == 0 && stale)
+			rc = round == CHASE_MAX ? MAILBOX_E_BUSY : sync_in_change(k->src, true);
+	}
+	return rc;
+}
+
 /* The UIDs, in the order of the old ones, as COPYUID (RFC 4315 3) needs them. */
 static int choose(struct copy *k, const struct uidset *uids)
 {
@@ -448,8 +489,10 @@ static void gone_lines(struct copy *k)
 
 static int copy_in_change(struct copy *k, const struct uidset *uids)
 {
-	int rc = choose(k, uids);
+	int rc = find_files(k, uids);
 
+	if (rc == 0)
+		rc = choose(k, uids);
 	if (rc == 0)
 		rc = chase(k, false);
 	if (rc == 0)
