@@ -183,13 +183,20 @@ static int seal_update(struct tls_crypto *c, struct tls_record *t, bool request,
 	return 0;
 }
 
+/* Asked for, or because the key has sealed enough. */
+static bool update_due(const struct tls_record *t)
+{
+	return t->version == TLS_V13 &&
+	       (t->update_owed ||
+		(tls_suite_info(t->suite)->gcm && t->wr.seq >= TLS_GCM_UPDATE_AFTER));
+}
+
 /* May data be sealed? What has to go before it goes now. */
 static int seal_prepare(struct tls_crypto *c, struct tls_record *t, struct buf *out)
 {
 	bool gcm = tls_suite_info(t->suite)->gcm;
 
-	if (t->version == TLS_V13 &&
-	    (t->update_owed || (gcm && t->wr.seq >= TLS_GCM_UPDATE_AFTER)))
+	if (update_due(t))
 		return seal_update(c, t, false, out);
 	if (t->wr.seq < (t->version == TLS_V12 && gcm ? TLS_GCM_RECORDS_MAX : TLS_SEQ_MAX))
 		return 0;
@@ -242,7 +249,7 @@ int tls_record_control(struct tls_crypto *c, struct tls_record *t, struct buf *o
 		return seal_last_words(c, t, out);
 	if (!t->write_closed && t->refusal_owed)
 		ret = seal_alert(c, t, LEVEL_WARNING, ALERT_NO_RENEGOTIATION, out);
-	if (!t->write_closed && t->update_owed && ret == 0)
+	if (!t->write_closed && ret == 0 && update_due(t))
 		ret = seal_update(c, t, false, out);
 	t->refusal_owed = t->update_owed = false;
 	return ret;

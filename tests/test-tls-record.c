@@ -690,6 +690,11 @@ static void test_tls_updates_its_own_key(void)
 		check_row(!gcm || receive_update(false), s);
 		check_row(receive_data("b", 1) && back.len == 0, s);
 		check_row(server.wr.seq == (gcm ? 1 : TLS_GCM_UPDATE_AFTER + 1), s);
+		/* ahead, for who wants to know what data will take */
+		server.wr.seq = client.rd.seq = TLS_GCM_UPDATE_AFTER;
+		control();
+		check_row(!gcm || receive_update(false), s);
+		check_row(back.len == 0, s);
 		/* in the middle of one call, too */
 		server.wr.seq = client.rd.seq = TLS_GCM_UPDATE_AFTER - 1;
 		check(tls_record_seal(crypto, &server, big, 32768, &back) == 0);
