@@ -280,7 +280,164 @@ def upgrades(a, seed):
         return crowd.end()
 
 
-TESTS = {f.__name__: f for f in (upgrades,)}
+def broken(a, seed):
+    """New programs that cannot be loaded, do not read the configuration, or die at their
+    start: the old ones go on, and say why."""
+    with World("upgrade-broken", **OPTIONS) as world:
+        crowd = Crowd(world, min(a.clients, 30), seed)
+        inst = world.installation
+        good = inst.version
+        pids = world.pids("master")
+
+        def refused(what, reason):
+            done = world.dormouse("upgrade")
+            if done.returncode == 0 or not re.search(reason, done.stderr):
+                raise dm.Failure("%s: %d %s%s" % (what, done.returncode, done.stdout, done.stderr))
+            time.sleep(.5)
+            crowd.look(what)
+            world.wait(world.recovered, "the server to be whole after " + what)
+            if world.ctl("status")[0][0]["version"] != good or world.pids("master") != pids:
+                raise dm.Failure("after %s it is another version or process" % what)
+            inst.version = good
+
+        def replace(name, text):
+            path = os.path.join(world.stage, "libexec/dormouse", name)
+            with open(path + ".new", "wb") as f:
+                f.write(text)
+            os.chmod(path + ".new", 0o755)
+            os.rename(path, path + ".good")
+            os.rename(path + ".new", path)
+
+        def back(name):
+            path = os.path.join(world.stage, "libexec/dormouse", name)
+            os.rename(path + ".good", path)
+
+        for name in LIBEXEC:
+            replace(name, b"no program")
+            refused("a file that is none: " + name, "the new %s (cannot be started|does not start)" % name)
+            back(name)
+        with open(world.conf) as f:
+            conf = f.read()
+        with open(world.conf, "a") as f:
+            f.write("nonsense = 1\n")
+        done = world.dormouse("reload")
+        if done.returncode == 0 or "dormouse.conf:" not in done.stderr:
+            raise dm.Failure("reload of nonsense: %d %s" % (done.returncode, done.stderr))
+        os.kill(pids[0], signal.SIGUSR2)
+        world.wait(lambda: "upgrade error=" in world.tail(400) and "nonsense" in world.tail(400),
+                   "the refusal of an upgrade with a broken configuration")
+        crowd.look("a broken configuration")
+        with open(world.conf, "w") as f:
+            f.write(conf)
+        # They answer --check, and then die, or say nothing.
+        for name in ("auth", "imap-hibernate", "imap", "imap-login"):
+            replace(name, b"#!/bin/sh\n[ \"$1\" = --check ] && exit 0\nexit 3\n")
+            refused("one that dies at its start: " + name, "dies at its start")
+            back(name)
+        # The keeper does not take over.
+        replace("keeper", b"#!/bin/sh\n[ \"$1\" = --check ] && exit 0\nexit 3\n")
+        refused("a keeper that does not take over", "keeper did not take over")
+        back("keeper")
+        return crowd.end()
+
+
+def restart(a, seed):
+    """stop --keep and start: what clients send meanwhile is answered, what comes meanwhile
+    is announced."""
+    with World("upgrade-keep", **OPTIONS) as world:
+        crowd = Crowd(world, min(a.clients, 100), seed)
+        time.sleep(1)
+        for i in range(2):
+            version = world.installation.next()
+            world.must("stop", "--keep")
+            world.process.wait(30)
+            left = set(world.processes().values())
+            if left != {"keeper"}:
+                raise dm.Failure("after stop --keep there are still: %s" % left)
+            time.sleep(random.uniform(.5, 1.5))
+            world.log_file.close()
+            world.start()
+            time.sleep(1)
+            crowd.look("stop --keep and start")
+            if world.ctl("status")[0][0]["version"] != version:
+                raise dm.Failure("the new version was not started")
+        return crowd.end()
+
+
+def kept_too_long(a, seed):
+    """No start comes: the keeper ends after keep_grace, and closes what it has."""
+    with World("upgrade-alone", **dict(OPTIONS, keep_grace="1s")) as world:
+        world.add_user("p0")
+        world.make_maildir("p0")
+        client = dm.Client(world, "p0")
+        client.ok("SELECT INBOX")
+        world.must("stop", "--keep")
+        try:
+            client.line()
+            raise dm.Failure("something was said")
+        except EOFError:
+            pass
+        world.wait(lambda: not world.processes(), "the keeper to end")
+        world.log_file.close()
+        world.start()
+        dm.Client(world, "p0").ok("LOGOUT")
+        return "ended"
+
+
+def kills(a, seed):
+    """Each program, at random moments. A session that was asleep goes on; one that was
+    awake is lost only with its own imap process."""
+    with World("upgrade-kills", **dict(OPTIONS, hibernate_after="50ms")) as world:
+        crowd = Crowd(world, min(a.clients, 60), seed)
+        n = 0
+        for name in ("launcher", "master", "keeper", "imap-hibernate", "auth", "imap-login"):
+            for _ in range(a.kills):
+                pids = world.pids(name)
+                if not pids:
+                    raise dm.Failure("no " + name)
+                os.kill(random.choice(pids), signal.SIGKILL)
+                n += 1
+                # keeper and holder dying together is not promised.
+                time.sleep(random.uniform(.02, .2))
+                world.wait(world.recovered, "the server to be whole after a kill of " + name)
+                crowd.look("a kill of " + name)
+        return "%d kills, %s" % (n, crowd.end())
+
+
+def reload(a, seed):
+    """Listeners come and go, limits change, sessions stay."""
+    with World("upgrade-reload", **OPTIONS) as world:
+        crowd = Crowd(world, min(a.clients, 60), seed)
+        with open(world.conf) as f:
+            conf = f.read()
+        for i in range(3):
+            with open(world.conf, "w") as f:
+                f.write(conf + 'listen second {\n\taddress = "127.0.0.1"\n\tport = 0\n}\n')
+            world.must("reload")
+            with open(os.path.join(world.base, "ports")) as f:
+                ports = {l.split()[0]: int(l.split()[2]) for l in f}
+            if ports.get("imap") != world.port or len(ports) != 2:
+                raise dm.Failure("ports: %s" % ports)
+            first, world.port = world.port, ports["second"]
+            dm.Client(world, "p0").ok("LOGOUT")
+            world.port = first
+            with open(world.conf, "w") as f:
+                f.write(conf)
+            world.must("reload")
+            try:
+                s = dm.socket.create_connection(("127.0.0.1", ports["second"]), 2)
+                s.settimeout(2)
+                if s.recv(1):
+                    raise dm.Failure("the listener that was removed still greets")
+                raise dm.Failure("the listener that was removed still accepts")
+            except ConnectionError:
+                pass
+            dm.Client(world, "p0").ok("LOGOUT")
+            crowd.look("a reload")
+        return crowd.end()
+
+
+TESTS = {f.__name__: f for f in (upgrades, broken, restart, kept_too_long, kills, reload)}
 
 
 def main():
