@@ -176,6 +176,9 @@ static int state_of_session(struct session *s, struct session_state *st)
 	st->sleeps = s->sleeps + 1;
 	st->enabled = s->enabled;
 	st->idle_tag = dup_or_null(s->idle_tag);
+	st->capabilities = session_capabilities_hash(s);
+	if (buf_append(&st->unknown, s->carried.data, s->carried.len) < 0)
+		return -ENOMEM;
 	st->n_keepalives = s->ka.count;
 	memcpy(st->keepalive_len, s->ka.len, sizeof(st->keepalive_len));
 	if (imap_parser_partial(s->parser, &partial, &len, STATE_INPUT_MAX_BYTES))

@@ -83,6 +83,22 @@ const char *session_capabilities(const struct session *s)
 	return stream_has_deflate(s->stream) ? CAPABILITIES : CAPABILITIES " COMPRESS=DEFLATE";
 }
 
+uint64_t session_capabilities_hash(const struct session *s)
+{
+	const char *text = session_capabilities(s);
+
+	return state_keywords_hash(&text, 1);
+}
+
+void session_tell_capabilities(struct session *s)
+{
+	uint64_t before = s->capabilities_asleep;
+
+	s->capabilities_asleep = 0;
+	if (before != 0 && before != session_capabilities_hash(s))
+		stream_printf(s->stream, "* CAPABILITY %s\r\n", session_capabilities(s));
+}
+
 bool session_condstore(const struct session *s)
 {
 	return (s->enabled & (ENABLED_CONDSTORE | ENABLED_QRESYNC)) != 0;
@@ -295,6 +311,7 @@ struct session *session_create(const struct settings *set, int fd)
 	if (s == NULL)
 		return NULL;
 	s->set = set;
+	buf_init(&s->carried, STATE_MAX_BYTES);
 	view_init(&s->view);
 	s->arena = arena_create();
 	s->loop = loop_create();

@@ -57,7 +57,9 @@ struct session {
 	struct session_state *unrestored;	/* woken, and nobody has needed the mailbox yet */
 	struct view view;
 	bool readonly;
+	struct buf carried;		/* state of a later version: goes back to sleep with us */
 	uint32_t enabled;		/* enum state_enabled */
+	uint64_t capabilities_asleep;	/* woken: as they were; 0 none */
 
 	/* IDLE (RFC 2177) */
 	char *idle_tag;			/* NULL: not in IDLE */
@@ -98,6 +100,9 @@ void session_unselect(struct session *s, bool tell_closed);
 const char *session_remote(const struct session *s);
 /* The text after CAPABILITY, for the session as it is. */
 const char *session_capabilities(const struct session *s);
+uint64_t session_capabilities_hash(const struct session *s);
+/* A woken session has others than it had (reload, upgrade): tells them, once. */
+void session_tell_capabilities(struct session *s);
 bool session_condstore(const struct session *s);	/* CONDSTORE or QRESYNC enabled */
 /* Turn CONDSTORE on by an enabling command (RFC 7162 3.1): writes HIGHESTMODSEQ when a mailbox is selected. */
 void session_enable_condstore(struct session *s);

@@ -440,6 +440,7 @@ static void wake_go_on(struct session *s, struct job *job)
 	const char *why = NULL;
 	bool moved, said;
 
+	session_tell_capabilities(s);
 	if (job->cause == WAKE_INPUT)
 		session_readable(s);
 	if (s->idle_tag != NULL && !s->logout && !s->dead) {

@@ -31,6 +31,9 @@ static int restore_features(struct session *s, struct session_state *st)
 	s->sleeps = st->sleeps;
 	s->enabled = st->enabled;
 	s->idle_tag = steal(&st->idle_tag);
+	s->capabilities_asleep = st->capabilities;
+	if (buf_append(&s->carried, st->unknown.data, st->unknown.len) < 0)
+		return -ENOMEM;
 	stream_set_bytes(s->stream, st->bytes_in, st->bytes_out);
 	return stream_unread(s->stream, st->input.data, st->input.len);
 }

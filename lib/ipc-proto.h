@@ -35,7 +35,6 @@ enum ipc_type {
 	IPC_DROP,		/* u sid, u cookie */
 	IPC_DUPS,		/* a of a[u sid, u cookie]; as many fds */
 	IPC_DUPS_OK,		/* - */
-	IPC_UNKEEP,		/* s name: master -> keeper; no answer */
 	IPC_ALONE,		/* u ms: master -> keeper: we stop; wait so long for another master, then end */
 
 	/* holder and imap */

@@ -434,23 +434,6 @@ static int request_ready(struct conn *c, struct ipc_in *in)
 	return -EAGAIN;
 }
 
-static int request_unkeep(struct conn *c, struct ipc_in *in)
-{
-	const char *name = ipc_in_str(in);
-	struct keeper *k = c->keeper;
-	struct item *it;
-
-	if (!ipc_in_done(in))
-		return -EBADMSG;
-	it = item_find(k, name);
-	if (it) {
-		close(it->fd);
-		free(it->name);
-		*it = k->items[--k->n_items];
-	}
-	return 0;
-}
-
 static int request_alone(struct conn *c, struct ipc_in *in)
 {
 	uint64_t ms = ipc_in_u64(in);
@@ -491,7 +474,6 @@ static const struct request {
 	{ IPC_DUP,	{ CONN_HOLDER, CONN_HOLDER },		request_dup },
 	{ IPC_DROP,	{ CONN_HOLDER, CONN_HOLDER },		request_drop },
 	{ IPC_DUPS_OK,	{ CONN_HOLDER, CONN_SUCCESSOR },	request_dups_ok },
-	{ IPC_UNKEEP,	{ CONN_MASTER, CONN_MASTER },		request_unkeep },
 	{ IPC_ALONE,	{ CONN_MASTER, CONN_MASTER },		request_alone },
 	{ IPC_READY,	{ CONN_SUCCESSOR, CONN_SUCCESSOR },	request_ready },
 };

@@ -142,6 +142,7 @@ int session_state_dump(const struct session_state *s, struct buf *out)
 	dump_size(out, "tls", &s->tls);
 	dump_size(out, "compress", &s->compress);
 	dump_size(out, "notify", &s->notify);
+	dump_uint(out, "capabilities", s->capabilities);
 	dump_size(out, "unknown", &s->unknown);
 	return out->failed ? -ENOBUFS : 0;
 }

@@ -176,7 +176,7 @@ static int pack_unknown(struct packer *p, const struct buf *unknown)
 	uint32_t pairs;
 
 	cursor_init(&c, unknown->data, unknown->len);
-	if (state_walk_pairs(&c, STATE_KEY_OPTIONAL, STATE_PACK_MAX_BYTES, &pairs) != 0 ||
+	if (state_walk_pairs(&c, STATE_KEY_UNKNOWN, STATE_PACK_MAX_BYTES, &pairs) != 0 ||
 	    !cursor_done(&c))
 		return STATE_E_INVALID;
 	p->pairs += pairs;
@@ -215,6 +215,7 @@ int session_state_pack(const struct session_state *s, struct buf *out)
 	pack_session(&p, s);
 	pack_mailbox(&p, s);
 	pack_layers(&p, s);
+	pack_uint(&p, STATE_KEY_CAPABILITIES, s->capabilities);
 	ret = pack_unknown(&p, &s->unknown);
 	if (ret == 0)
 		ret = p.error;

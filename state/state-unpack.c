@@ -301,6 +301,7 @@ int session_state_unpack(struct session_state *s, const void *data, size_t len)
 	unpack_session(&u, s);
 	unpack_mailbox(&u, s);
 	unpack_layers(&u, s);
+	s->capabilities = unpack_uint(&u, STATE_KEY_CAPABILITIES, UINT64_MAX);
 	unpack_unknown(&u, &s->unknown);
 	msgpack_unpacked_destroy(&u.value);
 

@@ -58,6 +58,9 @@ enum state_key {
 	STATE_KEY_TLS = 33,
 	STATE_KEY_COMPRESS = 34,
 	STATE_KEY_NOTIFY = 35,
+	/* what may be ignored */
+	STATE_KEY_CAPABILITIES = STATE_KEY_OPTIONAL,
+	STATE_KEY_UNKNOWN,	/* the first that we do not know */
 };
 
 /* Steps over one msgpack value without believing it: no count is above the

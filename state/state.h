@@ -57,7 +57,9 @@ struct session_state {
 	struct buf tls;			/* TLS record state; empty without TLS */
 	struct buf compress;		/* inflate state; empty without COMPRESS */
 	struct buf notify;		/* NOTIFY setting, empty */
-	/* keys >= 128 of a later version: carried along, packed as they came */
+	/* key 128: of the CAPABILITY text that holds for the client, FNV-1a 64; 0: not known */
+	uint64_t capabilities;
+	/* keys >= 129 of a later version: carried along, packed as they came */
 	struct buf unknown;
 };
 enum state_error {

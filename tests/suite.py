@@ -18,6 +18,9 @@ TESTS = {
     "edge-short": ({"sanitized"}, ["edge.py", "-n", "300", "-c", "6"]),
     "kills": ({"fast"}, ["kills.py", "-n", "2000"]),
     "weather": ({"fast"}, ["weather.py"]),
+    "upgrade": ({"fast"}, ["upgrade.py"]),
+    "upgrade-short": ({"sanitized"}, ["upgrade.py", "--clients", "20", "--upgrades", "2",
+                                      "--kills", "3"]),
     "faults": ({"sanitized"}, ["faults.py"]),
     "kills-short": ({"sanitized"}, ["kills.py", "-n", "150", "-c", "6", "--others", "6"]),
 }

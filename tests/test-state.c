@@ -103,6 +103,12 @@ static void state_view_file(struct session_state *s)
 	require(uidset_add_range(&s->recent, 3999000, 3999999) == 0);
 }
 
+static void state_capabilities(struct session_state *s)
+{
+	state_idle(s);
+	s->capabilities = 0xfedcba9876543210u;
+}
+
 static const struct {
 	const char *name;
 	void (*make)(struct session_state *s);
@@ -111,6 +117,7 @@ static const struct {
 	{ "unselected", state_unselected },
 	{ "full", state_full },
 	{ "view-file", state_view_file },
+	{ "capabilities", state_capabilities },
 };
 
 static char *random_text(uint64_t *seed, size_t min, size_t max)
@@ -208,6 +215,7 @@ static void state_random(uint64_t *seed, struct session_state *s)
 	random_bytes(seed, &s->tls, 200);
 	random_bytes(seed, &s->compress, 3000);
 	random_bytes(seed, &s->notify, 70000);
+	s->capabilities = unit_random(seed) % 2 ? random_uint(seed) : 0;
 }
 
 /* ---- comparing ---- */
@@ -252,7 +260,8 @@ static bool same_state(const struct session_state *a, const struct session_state
 	       same_uids(&a->saved_search, &b->saved_search) &&
 	       a->keywords_told == b->keywords_told && a->keywords_hash == b->keywords_hash &&
 	       same_buf(&a->tls, &b->tls) && same_buf(&a->compress, &b->compress) &&
-	       same_buf(&a->notify, &b->notify) && same_buf(&a->unknown, &b->unknown);
+	       same_buf(&a->notify, &b->notify) && a->capabilities == b->capabilities &&
+	       same_buf(&a->unknown, &b->unknown);
 }
 
 static bool state_is_empty(const struct session_state *s)
@@ -570,9 +579,9 @@ static void test_state_refuses_what_it_must_understand(void)
 		RAW("\x82\x00\x00\x01\x05", STATE_E_VERSION),
 		RAW("\x83\x00\x01\x01\x05\x7f\x01", STATE_E_VERSION),	/* key 127 */
 		RAW("\x83\x00\x01\x01\x05\x24\xc0", STATE_E_VERSION),	/* key 36 */
-		RAW("\x84\x00\x01\x01\x05\x7f\x01\xcc\x80\x01", STATE_E_VERSION),
-		RAW("\x83\x00\x01\x01\x05\xcc\x80\x01", STATE_OK),	/* key 128 */
-		RAW("\x83\x00\x02\x7f\x01\xcc\x80\x01", STATE_E_VERSION),
+		RAW("\x84\x00\x01\x01\x05\x7f\x01\xcc\x82\x01", STATE_E_VERSION),
+		RAW("\x83\x00\x01\x01\x05\xcc\x82\x01", STATE_OK),	/* key 130 */
+		RAW("\x83\x00\x02\x7f\x01\xcc\x82\x01", STATE_E_VERSION),
 	};
 
 	check_raw(rows, UNIT_COUNT(rows));
@@ -597,8 +606,8 @@ static void test_state_refuses_nonsense(void)
 		RAW("\x83\x00\x01\x00\x01\x01\x05", STATE_E_INVALID),
 		RAW("\x83\x00\x01\x01\x05\xcc\x01\x05", STATE_E_INVALID),
 		RAW("\x84\x00\x01\x01\x05\x0b\x01\x0a\x01", STATE_E_INVALID),	/* order */
-		RAW("\x84\x00\x01\x01\x05\xcc\x80\x01\xcc\x80\x01", STATE_E_INVALID),
-		RAW("\x84\x00\x01\x01\x05\xcc\x81\x01\xcc\x80\x01", STATE_E_INVALID),
+		RAW("\x84\x00\x01\x01\x05\xcc\x82\x01\xcc\x82\x01", STATE_E_INVALID),
+		RAW("\x84\x00\x01\x01\x05\xcc\x83\x01\xcc\x82\x01", STATE_E_INVALID),
 		RAW("\x82\x00\x01\x01\xff", STATE_E_INVALID),		/* sid -1 */
 		RAW("\x82\x00\x01\x01\xa1""5", STATE_E_INVALID),	/* sid "5" */
 		RAW("\x82\x00\x01\x01\xca\x40\xa0\x00\x00", STATE_E_INVALID),	/* 5.0 */
@@ -744,14 +753,14 @@ static void test_state_count_bombs_cost_no_memory(void)
 		RAW("\xdf\xff\xff\xff\xff", STATE_E_TRUNCATED),
 		RAW("\xde\xff\xff", STATE_E_TRUNCATED),
 		RAW("\x82\x00\x01\x01\xdd\xff\xff\xff\xff", STATE_E_TRUNCATED),
-		RAW("\x83\x00\x01\x01\x05\xcc\x80\xdf\xff\xff\xff\xff", STATE_E_TRUNCATED),
-		RAW("\x83\x00\x01\x01\x05\xcc\x80\xdb\xff\xff\xff\xff", STATE_E_TRUNCATED),
-		RAW("\x83\x00\x01\x01\x05\xcc\x80\xc6\xff\xff\xff\xff", STATE_E_TRUNCATED),
-		RAW("\x83\x00\x01\x01\x05\xcc\x80\xc9\xff\xff\xff\xff", STATE_E_TRUNCATED),
+		RAW("\x83\x00\x01\x01\x05\xcc\x82\xdf\xff\xff\xff\xff", STATE_E_TRUNCATED),
+		RAW("\x83\x00\x01\x01\x05\xcc\x82\xdb\xff\xff\xff\xff", STATE_E_TRUNCATED),
+		RAW("\x83\x00\x01\x01\x05\xcc\x82\xc6\xff\xff\xff\xff", STATE_E_TRUNCATED),
+		RAW("\x83\x00\x01\x01\x05\xcc\x82\xc9\xff\xff\xff\xff", STATE_E_TRUNCATED),
 		/* deeper than we go */
-		RAW("\x83\x00\x01\x01\x05\xcc\x80\x91\x91\x91\x91\x91\x91\x91\x91\x91\x01",
+		RAW("\x83\x00\x01\x01\x05\xcc\x82\x91\x91\x91\x91\x91\x91\x91\x91\x91\x01",
 		    STATE_E_INVALID),
-		RAW("\x83\x00\x01\x01\x05\xcc\x80\x91\x91\x91\x91\x91\x91\x91\x91\x01", STATE_OK),
+		RAW("\x83\x00\x01\x01\x05\xcc\x82\x91\x91\x91\x91\x91\x91\x91\x91\x01", STATE_OK),
 	};
 
 	for (size_t i = 0; i < UNIT_COUNT(rows); i++)
@@ -765,7 +774,7 @@ static void test_state_nested_bombs_cost_no_memory(void)
 	struct buf b;
 
 	buf_init(&b, STATE_MAX_BYTES);
-	require(buf_append(&b, "\x83\x00\x01\x01\x05\xcc\x80", 7) == 0);
+	require(buf_append(&b, "\x83\x00\x01\x01\x05\xcc\x82", 7) == 0);
 	for (unsigned i = 0; i < 60000; i++)
 		require(buf_append(&b, "\xdc\xff\xff", 3) == 0);
 	check(unpack_says_in_little_memory(b.data, b.len) == STATE_E_INVALID);
@@ -854,7 +863,7 @@ static void test_state_refuses_more_than_the_maximum(void)
 	struct buf b;
 
 	buf_init(&b, 4 * STATE_MAX_BYTES);
-	require(buf_append(&b, "\x83\x00\x01\x01\x05\xcc\x80\xc6", 8) == 0);
+	require(buf_append(&b, "\x83\x00\x01\x01\x05\xcc\x82\xc6", 8) == 0);
 	require(buf_append_u32(&b, STATE_PACK_MAX_BYTES - 12) == 0);
 	fill(&b, STATE_PACK_MAX_BYTES - 12);
 	check(b.len == STATE_PACK_MAX_BYTES);

@@ -280,6 +280,43 @@ def upgrades(a, seed):
         return crowd.end()
 
 
+def capabilities(a, seed):
+    """The next version can do something else: a session is told when it wakes, and once."""
+    with World("upgrade-capa", **OPTIONS) as world:
+        world.add_user("p0")
+        world.make_maildir("p0")
+        clients = [dm.Client(world, "p0") for _ in range(2)]
+        for c in clients:
+            c.ok("SELECT INBOX")
+        clients[1].idle()
+        path = os.path.join(world.stage, "libexec/dormouse/imap")
+        world.installation.next()
+        with open(path, "rb") as f:
+            data = f.read()
+        if b" ENABLE " not in data:
+            raise dm.Failure("no capabilities in " + path)
+        with open(path + ".new", "wb") as f:
+            f.write(data.replace(b" ENABLE ", b" XENABL "))
+        os.chmod(path + ".new", 0o755)
+        os.rename(path + ".new", path)
+        world.must("upgrade")
+        for c in clients:
+            c.must_sleep()
+        lines, _ = clients[0].command("NOOP")
+        if len([l for l in lines if l.startswith("* CAPABILITY ") and "XENABL" in l]) != 1:
+            raise dm.Failure("between commands: %s" % lines)
+        lines, _ = clients[0].command("NOOP")
+        if lines:
+            raise dm.Failure("told twice: %s" % lines)
+        world.deliver("p0")
+        line = clients[1].line()
+        if not line.startswith("* CAPABILITY ") or "XENABL" not in line:
+            raise dm.Failure("in IDLE: " + line)
+        if not clients[1].line().startswith("* 1 EXISTS"):
+            raise dm.Failure("no EXISTS")
+        return "told"
+
+
 def broken(a, seed):
     """New programs that cannot be loaded, do not read the configuration, or die at their
     start: the old ones go on, and say why."""
@@ -437,7 +474,7 @@ def reload(a, seed):
         return crowd.end()
 
 
-TESTS = {f.__name__: f for f in (upgrades, broken, restart, kept_too_long, kills, reload)}
+TESTS = {f.__name__: f for f in (upgrades, capabilities, broken, restart, kept_too_long, kills, reload)}
 
 
 def main():
