@@ -21,12 +21,13 @@ struct fetch {
 	struct cmd *cmd;
 	struct fetch_item items[FETCH_ITEMS_MAX];
 	size_t n_items;
-	bool has_flags, has_uid, has_modseq, has_body, sets_seen;
+	bool has_flags, has_uid, has_modseq, has_body, has_envelope, has_structure, sets_seen;
 	bool changed_since_given, vanished;
 	uint64_t changed_since;
 	struct uidset uids;
 	struct uidset seen;		/* of this batch: \Seen set by us */
 	struct uidset told;		/* of this batch: FLAGS told */
+	struct fetch_structures *structures;	/* NULL: nobody asks */
 };
 
 /* ---- items ---- */
@@ -42,6 +43,9 @@ static bool add_item(struct fetch *f, const struct fetch_item *item)
 	f->has_uid |= item->what == FETCH_UID;
 	f->has_modseq |= item->what == FETCH_MODSEQ;
 	f->has_body |= item->what == FETCH_BODY;
+	f->has_envelope |= item->what == FETCH_ENVELOPE;
+	f->has_structure |= item->what == FETCH_STRUCTURE || item->what == FETCH_BODYSTRUCTURE ||
+		(item->what == FETCH_BODY && item->n_part > 0);
 	f->sets_seen |= item->sets_seen;
 	return true;
 }
@@ -62,6 +66,9 @@ static const struct fetch_item named_items[] = {
 	{ .what = FETCH_INTERNALDATE,	.label = "INTERNALDATE" },
 	{ .what = FETCH_RFC822_SIZE,	.label = "RFC822.SIZE" },
 	{ .what = FETCH_MODSEQ,		.label = "MODSEQ" },
+	{ .what = FETCH_ENVELOPE,	.label = "ENVELOPE" },
+	{ .what = FETCH_BODYSTRUCTURE,	.label = "BODYSTRUCTURE" },
+	{ .what = FETCH_STRUCTURE,	.label = "BODY" },
 	{ .what = FETCH_BODY,		.label = "RFC822", .section = SECTION_ALL,
 	  .sets_seen = true },
 	{ .what = FETCH_BODY,		.label = "RFC822.HEADER", .section = SECTION_HEADER },
@@ -69,10 +76,35 @@ static const struct fetch_item named_items[] = {
 	  .sets_seen = true },
 };
 
-/* What needs the message's structure comes with MIME. */
-static const char *const later_items[] = {
-	"ENVELOPE", "BODY", "BODYSTRUCTURE", "ALL", "FULL",
+/* A macro stands alone, without parentheses (RFC 3501 6.4.5). */
+static const struct fetch_macro {
+	const char *name;
+	enum fetch_what items[6];
+	size_t count;
+} macros[] = {
+	{ "FAST", { FETCH_FLAGS, FETCH_INTERNALDATE, FETCH_RFC822_SIZE }, 3 },
+	{ "ALL", { FETCH_FLAGS, FETCH_INTERNALDATE, FETCH_RFC822_SIZE, FETCH_ENVELOPE }, 4 },
+	{ "FULL", { FETCH_FLAGS, FETCH_INTERNALDATE, FETCH_RFC822_SIZE, FETCH_ENVELOPE,
+		    FETCH_STRUCTURE }, 5 },
 };
+
+static const char *plain_label(enum fetch_what what)
+{
+	size_t i = 0;
+
+	while (named_items[i].what != what)
+		i++;
+	return named_items[i].label;
+}
+
+static bool add_macro(struct fetch *f, const struct fetch_macro *macro)
+{
+	for (size_t i = 0; i < macro->count; i++) {
+		if (!add_plain(f, macro->items[i], plain_label(macro->items[i])))
+			return false;
+	}
+	return true;
+}
 
 static bool parse_item(struct fetch *f, const struct imap_arg *arg)
 {
@@ -89,22 +121,15 @@ static bool parse_item(struct fetch *f, const struct imap_arg *arg)
 			return add_item(f, &named_items[i]);
 		return add_plain(f, named_items[i].what, named_items[i].label);
 	}
-	for (size_t i = 0; i < sizeof(later_items) / sizeof(later_items[0]); i++) {
-		if (imap_arg_is_atom(arg, later_items[i])) {
-			cmd_no(f->cmd, NULL, "FETCH %s is not supported yet.", later_items[i]);
-			return false;
-		}
-	}
 	return fetch_body_parse(f->cmd, arg->data, &item) && add_item(f, &item);
 }
 
 static bool parse_items(struct fetch *f, const struct imap_arg *arg)
 {
-	/* A macro stands alone, without parentheses. */
-	if (imap_arg_is_atom(arg, "FAST"))
-		return add_plain(f, FETCH_FLAGS, "FLAGS") &&
-			add_plain(f, FETCH_INTERNALDATE, "INTERNALDATE") &&
-			add_plain(f, FETCH_RFC822_SIZE, "RFC822.SIZE");
+	for (size_t i = 0; i < sizeof(macros) / sizeof(macros[0]); i++) {
+		if (imap_arg_is_atom(arg, macros[i].name))
+			return add_macro(f, &macros[i]);
+	}
 	if (arg->type != IMAP_ARG_LIST)
 		return parse_item(f, arg);
 	if (arg->count == 0)
@@ -242,6 +267,30 @@ static void write_size(struct fetch *f, const struct mail_row *row, struct mail_
 	buf_printf(line, "%s%s %llu", sep, item->label, (unsigned long long)size);
 }
 
+/* ENVELOPE, BODY and BODYSTRUCTURE; left out if they cannot be had. */
+static void write_structure(struct fetch *f, const struct mail_row *row, struct mail_reader **r,
+			    const struct fetch_item *item, const char *sep, struct buf *line)
+{
+	size_t begin = line->len;
+	int ret;
+
+	if (row->expunged)
+		r = NULL;
+	buf_printf(line, "%s%s ", sep, item->label);
+	if (item->what == FETCH_ENVELOPE)
+		ret = fetch_structures_envelope(f->structures, row->uid, r, line);
+	else
+		ret = fetch_structures_write(f->structures, row->uid, r,
+					     item->what == FETCH_BODYSTRUCTURE, line);
+	if (ret == 0)
+		return;
+	line->len = begin;
+	if (ret == MAILBOX_E_EXPUNGED)
+		f->cmd->expunge_issued = true;
+	else
+		cmd_mailbox_error(f->cmd, ret);
+}
+
 static void write_row_item(struct fetch *f, const struct mail_row *row, struct mail_reader **r,
 			   const struct fetch_item *item, const char *sep, struct buf *line)
 {
@@ -262,6 +311,11 @@ static void write_row_item(struct fetch *f, const struct mail_row *row, struct m
 		break;
 	case FETCH_MODSEQ:
 		buf_printf(line, "%sMODSEQ (%llu)", sep, (unsigned long long)row->modseq);
+		break;
+	case FETCH_ENVELOPE:
+	case FETCH_BODYSTRUCTURE:
+	case FETCH_STRUCTURE:
+		write_structure(f, row, r, item, sep, line);
 		break;
 	case FETCH_BODY:
 		break;
@@ -303,14 +357,25 @@ static bool open_body(struct fetch *f, const struct mail_row *row, struct mail_r
 	return ret == 0;
 }
 
-static int write_bodies(struct fetch *f, struct mail_reader *r, const char *sep)
+static int write_body(struct fetch *f, uint32_t uid, struct mail_reader *r,
+		      const struct fetch_item *item, const char *sep)
+{
+	const struct message *m = NULL;
+	int ret = 0;
+
+	if (item->n_part > 0)
+		ret = fetch_structures_message(f->structures, uid, &r, &m);
+	return ret != 0 ? ret : fetch_body_write(f->cmd->session, r, m, item, sep);
+}
+
+static int write_bodies(struct fetch *f, uint32_t uid, struct mail_reader *r, const char *sep)
 {
 	for (size_t i = 0; i < f->n_items; i++) {
 		int ret;
 
 		if (f->items[i].what != FETCH_BODY)
 			continue;
-		ret = fetch_body_write(f->cmd->session, r, &f->items[i], sep);
+		ret = write_body(f, uid, r, &f->items[i], sep);
 		if (ret == -EPIPE || stream_error(f->cmd->session->stream) != 0)
 			return -EPIPE;
 		if (ret != 0) {
@@ -346,7 +411,7 @@ static int write_message(struct fetch *f, const struct mail_row *row)
 	if (ret == 0 && (line.len > begin || has_body)) {
 		ret = stream_write(s->stream, line.data, line.len);
 		if (ret == 0 && has_body)
-			ret = write_bodies(f, r, line.len > begin ? " " : "");
+			ret = write_bodies(f, row->uid, r, line.len > begin ? " " : "");
 		if (ret == 0)
 			ret = stream_puts(s->stream, ")\r\n");
 		if (ret == 0 && (f->has_flags || seen))
@@ -401,6 +466,8 @@ static int write_batch(struct fetch *f, struct row_batch *b)
 		ret = view_tell_keywords(s);
 		ret = ret < 0 ? ret : 0;
 	}
+	if (ret == 0 && f->structures != NULL)
+		fetch_structures_batch(f->structures, &b->uids, f->has_envelope, f->has_structure);
 	for (uint32_t uid = uidset_first(&b->uids, &it); uid != 0 && ret == 0;
 	     uid = uidset_next(&b->uids, &it)) {
 		const struct mail_row *row = row_batch_find(b, uid);
@@ -431,6 +498,10 @@ static int fetch_run(struct fetch *f)
 		ret = tell_vanished(f);
 	if (ret == 0 && f->changed_since_given)
 		ret = only_changed(f);
+	if (ret == 0 && (f->has_envelope || f->has_structure)) {
+		f->structures = fetch_structures_create(s->box);
+		ret = f->structures != NULL ? 0 : -ENOMEM;
+	}
 	if (ret != 0)
 		return ret;
 	b = arena_alloc(s->arena, sizeof(*b));
@@ -463,6 +534,7 @@ void cmd_fetch(struct cmd *cmd)
 		else if (cmd->result == CMD_NONE)
 			cmd_ok(cmd, "%sFETCH completed.", cmd->uid ? "UID " : "");
 	}
+	fetch_structures_destroy(&f->structures);
 	uidset_deinit(&f->uids);
 	uidset_deinit(&f->seen);
 	uidset_deinit(&f->told);

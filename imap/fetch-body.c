@@ -90,26 +90,51 @@ static bool section_begins(const char *section, const char *word)
 	return strncasecmp(section, word, strlen(word)) == 0;
 }
 
+/* section-part = nz-number *("." nz-number), and the dot behind it. */
+static bool parse_part(struct cmd *cmd, const char **p, struct fetch_item *item)
+{
+	struct arena *arena = cmd->session->arena;
+	uint32_t *part = arena_alloc(arena, (strlen(*p) / 2 + 1) * sizeof(*part));
+
+	item->part = part;
+	while (**p >= '0' && **p <= '9') {
+		struct imap_arg arg = { .type = IMAP_ARG_ATOM, .data = *p };
+
+		while (**p >= '0' && **p <= '9')
+			(*p)++;
+		arg.len = (size_t)(*p - arg.data);
+		if (!imap_arg_u32(&arg, &part[item->n_part]) || part[item->n_part] == 0)
+			return false;
+		item->n_part++;
+		if (**p == '\0')
+			return true;
+		if (*(*p)++ != '.' || **p == '\0')
+			return false;
+	}
+	return true;
+}
+
 static bool parse_section(struct cmd *cmd, const char *section, struct fetch_item *item)
 {
 	static const char fields[] = "HEADER.FIELDS ", not_fields[] = "HEADER.FIELDS.NOT ";
 
+	if (!parse_part(cmd, &section, item))
+		return false;
 	if (*section == '\0') {
 		item->section = SECTION_ALL;
 	} else if (section_is(section, "HEADER")) {
 		item->section = SECTION_HEADER;
 	} else if (section_is(section, "TEXT")) {
 		item->section = SECTION_TEXT;
+	} else if (section_is(section, "MIME")) {
+		item->section = SECTION_MIME;
+		return item->n_part > 0;
 	} else if (section_begins(section, fields)) {
 		item->section = SECTION_FIELDS;
 		return parse_names(cmd, section + strlen(fields), item);
 	} else if (section_begins(section, not_fields)) {
 		item->section = SECTION_FIELDS_NOT;
 		return parse_names(cmd, section + strlen(not_fields), item);
-	} else if (*section >= '1' && *section <= '9') {
-		cmd_no(cmd, NULL, "Sections of MIME parts (BODY[%.20s]) are not supported yet.",
-		       section);
-		return false;
 	} else {
 		return false;
 	}
@@ -121,14 +146,19 @@ static const char *section_label(struct arena *arena, const struct fetch_item *i
 {
 	static const char *const words[] = {
 		[SECTION_ALL] = "", [SECTION_HEADER] = "HEADER", [SECTION_TEXT] = "TEXT",
-		[SECTION_FIELDS] = "HEADER.FIELDS (",
+		[SECTION_FIELDS] = "HEADER.FIELDS (", [SECTION_MIME] = "MIME",
 		[SECTION_FIELDS_NOT] = "HEADER.FIELDS.NOT (",
 	};
 	struct buf b;
 	const char *label;
 
 	buf_init(&b, SIZE_MAX);
-	buf_printf(&b, "BODY[%s", words[item->section]);
+	buf_append_str(&b, "BODY[");
+	for (size_t i = 0; i < item->n_part; i++)
+		buf_printf(&b, i > 0 ? ".%u" : "%u", item->part[i]);
+	if (item->n_part > 0 && item->section != SECTION_ALL)
+		buf_append_u8(&b, '.');
+	buf_append_str(&b, words[item->section]);
 	for (size_t i = 0; i < item->n_names; i++) {
 		if (i > 0)
 			buf_append_u8(&b, ' ');
@@ -235,6 +265,19 @@ static int literal_begin(struct session *s, const struct fetch_item *item, const
 			     (unsigned long long)len);
 }
 
+/* RFC 3501 4.3.1 and CHAR8 in section 9: a literal has no NUL. Each becomes 0x80, so
+ * that sizes and all other bytes stay as they are. */
+static void hide_nuls(uint8_t *data, size_t len)
+{
+	uint8_t *nul;
+
+	while ((nul = memchr(data, 0, len)) != NULL) {
+		*nul = 0x80;
+		len -= (size_t)(nul - data);
+		data = nul;
+	}
+}
+
 /* What was promised cannot be sent: say nothing more. */
 static int literal_broken(struct session *s)
 {
@@ -254,6 +297,8 @@ static int copy_range(struct session *s, struct mail_reader *r, uint64_t from, u
 		uint64_t want = to - from < sizeof(data) ? to - from : sizeof(data);
 		long n = mail_reader_read(r, from, data, (size_t)want);
 
+		if (n > 0)
+			hide_nuls(data, (size_t)n);
 		if (n <= 0 || stream_write(s->stream, data, (size_t)n) < 0)
 			return literal_broken(s);
 		from += (uint64_t)n;
@@ -336,30 +381,50 @@ static int fields_byte(struct fields *f, uint8_t c)
 	return ret;
 }
 
-/* Runs the header through the filter. The empty line, which a chosen header
- * always ends with (RFC 3501 6.4.5), is added by us. */
-static int fields_run(struct mail_reader *r, uint64_t header, const struct fetch_item *item,
-		      struct sink *sink)
+/* Where in the message a section is. */
+struct range {
+	uint64_t from, to;
+};
+
+/* The end of the header. RFC 3501 6.4.5: the empty line is in all of them, if the
+ * message has one. */
+static int fields_end(struct fields *f)
 {
-	struct fields f = { .item = item, .sink = sink, .where = AT_LINE_START };
+	if (f->ended)
+		return sink_put(f->sink, (const uint8_t *)"\r\n", 2);
+	if (f->where == IN_NAME)	/* cut off there */
+		return name_decided(f, f->item->section == SECTION_FIELDS_NOT);
+	return 0;
+}
+
+/* Runs the header through the filter. */
+static int fields_run(struct mail_reader *r, const struct range *header,
+		      const struct fetch_item *item, struct sink *sink)
+{
+	/* A line before the first field that goes on with one is no field's. */
+	struct fields f = {
+		.item = item, .sink = sink, .where = AT_LINE_START,
+		.chosen = item->section == SECTION_FIELDS_NOT,
+	};
 	uint8_t data[4096];
-	uint64_t at = 0;
+	uint64_t at = header->from;
 	int ret = 0;
 
-	while (at < header && ret == 0 && !f.ended) {
-		uint64_t want = header - at < sizeof(data) ? header - at : sizeof(data);
+	while (at < header->to && ret == 0 && !f.ended) {
+		uint64_t want = header->to - at < sizeof(data) ? header->to - at : sizeof(data);
 		long n = mail_reader_read(r, at, data, (size_t)want);
 
 		if (n <= 0)
 			return n < 0 ? (int)n : -EIO;
+		hide_nuls(data, (size_t)n);
 		for (long i = 0; i < n && ret == 0 && !f.ended; i++)
 			ret = fields_byte(&f, data[i]);
 		at += (uint64_t)n;
 	}
-	return ret != 0 ? ret : sink_put(sink, (const uint8_t *)"\r\n", 2);
+	return ret != 0 ? ret : fields_end(&f);
 }
 
-static int write_fields(struct session *s, struct mail_reader *r, uint64_t header,
+static int write_fields(struct session *s, struct mail_reader *r, const struct range *header,
 			const struct fetch_item *item, const char *sep)
 {
 	struct sink sink = { .stream = NULL };
@@ -376,29 +441,77 @@ static int write_fields(struct session *s, struct mail_reader *r, uint64_t heade
 	return fields_run(r, header, item, &sink) == 0 ? 0 : literal_broken(s);
 }
 
-int fetch_body_write(struct session *s, struct mail_reader *r, const struct fetch_item *item,
-		     const char *sep)
-{
-	uint64_t header, total, from, to, begin = 0, end;
-	int ret = mail_reader_sizes(r, &header, &total);
+/* ---- sections ---- */
 
-	if (ret != 0)
-		return ret;
-	end = total;
+static struct range header_of(const struct message_part *p)
+{
+	return (struct range){ p->header_at, p->body_at };
+}
+
+static struct range body_of(const struct message_part *p)
+{
+	return (struct range){ p->body_at, p->body_at + p->body_len };
+}
+
+/* RFC 3501 6.4.5: MIME is the part's own header; HEADER and TEXT are those of the
+ * message in it, which only a message/rfc822 has. False: there is no such thing. */
+static bool part_range(const struct message *m, const struct fetch_item *item, struct range *range_r)
+{
+	const struct message_part *p = message_part_find(m, item->part, item->n_part);
+
+	if (p == NULL)
+		return false;
 	switch (item->section) {
+	case SECTION_ALL:
+		*range_r = body_of(p);
+		return true;
+	case SECTION_MIME:
+		*range_r = header_of(p);
+		return true;
+	case SECTION_TEXT:
+		if (p->rfc822)
+			*range_r = body_of(p->children);
+		return p->rfc822;
+	case SECTION_HEADER:
 	case SECTION_FIELDS:
 	case SECTION_FIELDS_NOT:
-		return write_fields(s, r, header, item, sep);
-	case SECTION_HEADER:
-		end = header;
-		break;
-	case SECTION_TEXT:
-		begin = header;
-		break;
-	case SECTION_ALL:
-		break;
+		if (p->rfc822)
+			*range_r = header_of(p->children);
+		return p->rfc822;
 	}
-	item_window(item, end - begin, &from, &to);
+	return false;
+}
+
+static struct range message_range(const struct fetch_item *item, uint64_t header, uint64_t total)
+{
+	struct range range = { 0, total };
+
+	if (item->section == SECTION_TEXT)
+		range.from = header;
+	else if (item->section != SECTION_ALL)
+		range.to = header;
+	return range;
+}
+
+int fetch_body_write(struct session *s, struct mail_reader *r, const struct message *m,
+		     const struct fetch_item *item, const char *sep)
+{
+	uint64_t header, total, from, to;
+	struct range range;
+	int ret;
+
+	if (item->n_part == 0) {
+		ret = mail_reader_sizes(r, &header, &total);
+		if (ret != 0)
+			return ret;
+		range = message_range(item, header, total);
+	} else if (!part_range(m, item, &range)) {
+		/* RFC 3501 4.5: NIL is what does not exist, as distinct from "". */
+		return stream_printf(s->stream, "%s%s NIL", sep, item->label);
+	}
+	if (item->section == SECTION_FIELDS || item->section == SECTION_FIELDS_NOT)
+		return write_fields(s, r, &range, item, sep);
+	item_window(item, range.to - range.from, &from, &to);
 	ret = literal_begin(s, item, sep, to - from);
-	return ret != 0 ? ret : copy_range(s, r, begin + from, begin + to);
+	return ret != 0 ? ret : copy_range(s, r, range.from + from, range.from + to);
 }

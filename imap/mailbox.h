@@ -145,6 +145,8 @@ int mail_reader_sizes(struct mail_reader *r, uint64_t *header_r, uint64_t *total
 /* Reads up to len bytes at offset (of the CRLF form; sequential reading is the fast way).
  * >0 bytes, 0 at the end, -errno. */
 long mail_reader_read(struct mail_reader *r, uint64_t offset, void *data, size_t len);
+/* Whoever read all of it tells what mail_reader_sizes() would have to find out. */
+void mail_reader_learn(struct mail_reader *r, uint64_t header, uint64_t total);
 
 enum flag_op { FLAG_SET, FLAG_ADD, FLAG_REMOVE };
 /* One transaction for all of uids. unchanged_since: UINT64_MAX for none (RFC 7162 3.1.3).
@@ -168,7 +170,8 @@ int mailbox_copy(struct mailbox *box, const struct uidset *uids, const char *des
 
 /* What was computed of messages and is kept beside them in the index: it may vanish at any time. */
 enum mail_cache { MAIL_CACHE_ENVELOPE, MAIL_CACHE_STRUCTURE, MAIL_CACHE_COUNT };
-/* Calls fn, ascending, for those in set that have it cached. data is valid until fn returns. */
+/* Calls fn, ascending, for those in set that have it cached. data is valid until fn returns; fn calls nothing of
+ * the mailbox, and returns 0 to go on. */
 int mailbox_cache_rows(struct mailbox *box, const struct uidset *set, enum mail_cache what,
 		       int (*fn)(void *ctx, uint32_t uid, const void *data, size_t len), void *ctx);
 /* Gathers; written (not durably) when there are many, or at mailbox_cache_flush() or close. data NULL: leaves that kind as it is. */

@@ -71,14 +71,6 @@ const char *message_envelope_read(struct words *w, const struct buf *header);
 void message_addresses(const uint8_t *data, size_t len, struct buf *out);
 
 /* ---- message-structure.c ---- */
-/* BODY, or with its extension data BODYSTRUCTURE (RFC 3501 7.4.2). */
-void message_structure_write(const struct message *m, bool extended, struct buf *out);
 /* The blob that is kept. 0, -ENOBUFS (too large to keep), -ENOMEM. */
 int message_pack(const struct message *m, struct buf *out);
-/* What message_pack() made; m's envelope is NULL. -EINVAL: it is not that, all of it. */
-int message_unpack(const void *data, size_t len, struct arena *arena, struct message **m_r);
-/* The BODYSTRUCTURE in a blob, without reading the rest. NULL: not a blob. */
-const char *message_packed_structure(const void *data, size_t len, size_t *len_r);
-/* Is it one parenthesized list that cannot confuse a client? */
-bool message_text_valid(const void *data, size_t len);
 #endif

@@ -412,19 +412,18 @@ static void test_fetch_filters_odd_headers(void)
 	talk(t,
 	     SELECT("a1", "2", "@", "")
 	     "C: a2 FETCH 1 BODY[HEADER.FIELDS (A)]\n"
-	     "S: * 1 FETCH (BODY[HEADER.FIELDS (A)] {15}\n"
+	     "S: * 1 FETCH (BODY[HEADER.FIELDS (A)] {13}\n"	/* no empty line in it */
 	     "S: A: 1\n"
 	     "S: \tmore\n"
-	     "S: \n"
 	     "S: )\n"
 	     "S: a2 OK FETCH completed.\n"
 	     "C: a3 FETCH 1 BODY[HEADER.FIELDS.NOT (ab)]\n"
-	     "S: * 1 FETCH (BODY[HEADER.FIELDS.NOT (ab)] {33}\n"
+	     "S: * 1 FETCH (BODY[HEADER.FIELDS.NOT (ab)] {48}\n"
+	     "S:  folded at once\n"
 	     "S: no colon here\n"
 	     "S: A: 1\n"
 	     "S: \tmore\n"
 	     "S: A\n"
-	     "S: \n"
 	     "S: )\n"
 	     "S: a3 OK FETCH completed.\n"
 	     "C: a4 FETCH 1 BODY[TEXT]\n"
@@ -499,12 +498,15 @@ static void test_fetch_refuses_by_name(void)
 	static const struct {
 		const char *args, *answer;
 	} rows[] = {
-		{ "1 ENVELOPE", "NO FETCH ENVELOPE is not supported yet." },
-		{ "1 (FLAGS BODYSTRUCTURE)", "NO FETCH BODYSTRUCTURE is not supported yet." },
-		{ "1 BODY", "NO FETCH BODY is not supported yet." },
-		{ "1 ALL", "NO FETCH ALL is not supported yet." },
-		{ "1 FULL", "NO FETCH FULL is not supported yet." },
-		{ "1 BODY[1.MIME]", "NO Sections of MIME parts (BODY[1.MIME]) are not supported yet." },
+		{ "1 (ALL)", "BAD Unknown item of FETCH." },
+		{ "1 (FULL UID)", "BAD Unknown item of FETCH." },
+		{ "1 ENVELOPE[]", "BAD Unknown item of FETCH." },
+		{ "1 BODY[0]", "BAD Invalid section in BODY[]." },
+		{ "1 BODY[1.]", "BAD Invalid section in BODY[]." },
+		{ "1 BODY[.1]", "BAD Invalid section in BODY[]." },
+		{ "1 BODY[1.0.MIME]", "BAD Invalid section in BODY[]." },
+		{ "1 BODY[4294967296]", "BAD Invalid section in BODY[]." },
+		{ "1 BODY[1MIME]", "BAD Invalid section in BODY[]." },
 		{ "1 BODY[MIME]", "BAD Invalid section in BODY[]." },
 		{ "1 BODY[HEADER.FIELDS]", "BAD Invalid section in BODY[]." },
 		{ "1 BODY[HEADER.FIELDS ()]", "BAD Invalid section in BODY[]." },

@@ -176,6 +176,13 @@ int index_msg_expunge(struct index *ix, struct box_row *row, const struct msg *m
 	sqlite3_bind_int64(st, 2, m->uid);
 	rc = index_run(ix, st);
 	if (rc == 0)
+		rc = index_stmt(ix, SQL_CACHE_DEL, &st);
+	if (rc)
+		return rc;
+	sqlite3_bind_int64(st, 1, row->box);
+	sqlite3_bind_int64(st, 2, m->uid);
+	rc = index_run(ix, st);
+	if (rc == 0)
 		rc = index_stmt(ix, SQL_GONE_ADD, &st);
 	if (rc)
 		return rc;

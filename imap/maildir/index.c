@@ -19,7 +19,8 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 
-#define INDEX_SCHEMA		1	/* PRAGMA user_version */
+#define INDEX_SCHEMA		2	/* PRAGMA user_version */
+#define INDEX_SCHEMA_UNCACHED	1	/* without the table cache */
 #define INDEX_BUSY_MS		10000	/* a bulk change of another session */
 #define INDEX_SOON_MS		20
 #define INDEX_WAL_PAGES_MAX	1000	/* 4 MB, SQLite's own default */
@@ -43,8 +44,12 @@ static const char schema[] =
 	" modseq INT, internaldate INT, size INT, PRIMARY KEY(box, uid)) WITHOUT ROWID;"
 	"CREATE INDEX expunged_modseq ON expunged(box, modseq);"
 	"CREATE TABLE keywords(box INT NOT NULL, n INT NOT NULL, letter TEXT, name BLOB,"
-	" PRIMARY KEY(box, n)) WITHOUT ROWID;"
-	"PRAGMA user_version = 1;";
+	" PRIMARY KEY(box, n)) WITHOUT ROWID;";
+/* What of one kind lies side by side: a client asks for one kind of many messages. */
+static const char schema_cache[] =
+	"CREATE TABLE cache(box INT NOT NULL, what INT NOT NULL, uid INT NOT NULL, data BLOB,"
+	" PRIMARY KEY(box, what, uid)) WITHOUT ROWID;"
+	"PRAGMA user_version = 2;";
 
 #define BOX_COLUMNS \
 	"uidvalidity, uidnext, first_recent, messages, unseen, deleted, expunged," \
@@ -64,6 +69,7 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_BOX_DROP_MSGS] = "DELETE FROM messages WHERE box = ?",
 	[SQL_BOX_DROP_GONE] = "DELETE FROM expunged WHERE box = ?",
 	[SQL_BOX_DROP_KEYWORDS] = "DELETE FROM keywords WHERE box = ?",
+	[SQL_BOX_DROP_CACHE] = "DELETE FROM cache WHERE box = ?",
 	/* Only if it is still what was looked at. */
 	[SQL_BOX_TRUST] = "UPDATE mailboxes SET cur_trusted = ?2, new_trusted = ?3"
 		" WHERE box = ?1 AND cur_secs = ?4 AND cur_nsecs = ?5 AND new_secs = ?6"
@@ -102,6 +108,13 @@ static const char *const sql[SQL_COUNT] = {
 		" LIMIT 1 OFFSET ?",
 	[SQL_GONE_PRUNE] = "DELETE FROM expunged WHERE box = ? AND modseq <= ?",
 	[SQL_KEYWORDS] = "SELECT n, letter, name FROM keywords WHERE box = ? ORDER BY n",
+	/* Not for one that is gone by now. */
+	[SQL_CACHE_PUT] = "INSERT OR REPLACE INTO cache(box, what, uid, data)"
+		" SELECT ?1, ?2, ?3, ?4 WHERE EXISTS"
+		" (SELECT 1 FROM messages WHERE box = ?1 AND uid = ?3)",
+	[SQL_CACHE_RANGE] = "SELECT uid, data FROM cache WHERE box = ? AND what = ?"
+		" AND uid BETWEEN ? AND ? ORDER BY uid",
+	[SQL_CACHE_DEL] = "DELETE FROM cache WHERE box = ?1 AND what IN (0, 1) AND uid = ?2",
 	[SQL_KEYWORD_ADD] = "INSERT OR REPLACE INTO keywords(box, n, letter, name)"
 		" VALUES(?, ?, ?, ?)",
 };
@@ -122,6 +135,7 @@ void index_warm(void)
 	if (sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
 			    NULL) == SQLITE_OK) {
 		sqlite3_exec(db, schema, NULL, NULL, NULL);
+		sqlite3_exec(db, schema_cache, NULL, NULL, NULL);
 		for (int i = 0; i < SQL_COUNT; i++) {
 			sqlite3_stmt *st = NULL;
 
@@ -202,7 +216,8 @@ static int exec(struct index *ix, const char *text)
 	return index_result(ix, sqlite3_exec(ix->db, text, NULL, NULL, NULL));
 }
 
-/* An empty database gets its tables, one of another format is damage. */
+/* 1: an empty database gets its tables; 2: an older one gets what it lacks. One of
+ * another format is damage. */
 static int check_schema(struct index *ix)
 {
 	sqlite3_stmt *st;
@@ -219,6 +234,8 @@ static int check_schema(struct index *ix)
 		return index_result(ix, rc);
 	if (version == INDEX_SCHEMA)
 		return 0;
+	if (version == INDEX_SCHEMA_UNCACHED)
+		return 2;
 	return version == 0 ? 1 : index_result(ix, SQLITE_CORRUPT);
 }
 
@@ -232,8 +249,12 @@ static int create_schema(struct index *ix)
 		return rc;
 	/* Somebody else may have been quicker. */
 	rc = check_schema(ix);
-	if (rc == 1)
+	if (rc == 1) {
 		rc = exec(ix, schema);
+		rc = rc ? rc : exec(ix, schema_cache);
+	} else if (rc == 2) {
+		rc = exec(ix, schema_cache);
+	}
 	if (rc == 0)
 		rc = exec(ix, "COMMIT");
 	if (rc)
@@ -262,7 +283,7 @@ static int index_open(struct index *ix)
 		ix->full_sync = true;
 		ix->opened++;
 		rc = check_schema(ix);
-		if (rc == 1)
+		if (rc == 1 || rc == 2)
 			rc = create_schema(ix);
 	} else {
 		rc = index_result(ix, rc);

@@ -72,6 +72,7 @@ void mailbox_close(struct mailbox **boxp)
 		return;
 	if (box->tmp_due)
 		tmp_clean(box);
+	cache_close(box);
 	fd_close(&box->dir_fd);
 	fd_close(&box->list_fd);
 	fd_close(&box->lock_fd);

@@ -329,3 +329,12 @@ int mail_reader_sizes(struct mail_reader *r, uint64_t *header_r, uint64_t *total
 	*total_r = (uint64_t)r->size;
 	return 0;
 }
+
+void mail_reader_learn(struct mail_reader *r, uint64_t header, uint64_t total)
+{
+	if (r->size >= 0 && r->header_size >= 0)
+		return;
+	r->header_size = (int64_t)header;
+	r->size = (int64_t)total;
+	cache_put_sizes(r->box, r->uid, r->size, r->header_size);
+}

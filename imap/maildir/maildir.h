@@ -54,6 +54,7 @@ struct mailbox {
 	const char **keyword_names;
 	size_t n_keywords, keywords_cap;
 	struct msg one;			/* what mailbox_row()'s answer points into */
+	struct mail_cache_gathered *gathered;	/* maildir-cache.c; NULL: nothing */
 };
 
 /* ---- mailbox directories (maildir-dir.c) ---- */
@@ -201,6 +202,11 @@ int box_load(struct mailbox *box);
 		if (rc == -EUCLEAN) \
 			rc = -EIO; \
 	} while (0)
+
+/* ---- what is computed of messages (maildir-cache.c) ---- */
+/* As mailbox_cache_put(). */
+void cache_put_sizes(struct mailbox *box, uint32_t uid, int64_t size, int64_t header_size);
+void cache_close(struct mailbox *box);
 
 /* ---- directory and index (maildir-sync.c) ---- */
 /* force: look even if the stamps say that nothing changed. */
