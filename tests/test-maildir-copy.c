@@ -388,50 +388,37 @@ static int step(struct mailbox *from, const char *dest, uint64_t *seed)
 	return r.rc;
 }
 
-static void mover(uint64_t seed)
+static void open_all(void)
 {
 	store = store_new();
 	box = box_new(store, "INBOX");
 	other = box_new(store, "Other");
+}
+
+static void close_all(void)
+{
+	mailbox_close(&box);
+	mailbox_close(&other);
+	mail_store_close(&store);
+}
+
+static void move_some(uint64_t seed)
+{
+	open_all();
 	for (int i = 0; i < 40; i++) {
 		if (unit_random(&seed) % 2 ? step(box, "Other", &seed) : step(other, "INBOX", &seed))
 			_exit(1);
 	}
-	mailbox_close(&box);
-	mailbox_close(&other);
-	mail_store_close(&store);
-	_exit(0);
+	close_all();
 }
 
-/* Sessions that move the same messages to and fro: each message is always in
- * exactly one mailbox. */
-static void test_crosswise_moves_lose_and_double_nothing(void)
+/* Opens all and looks. */
+static void each_is_once(void)
 {
-	uint64_t seed = unit_seed();
 	bool seen[MESSAGES] = { false };
 	char text[32];
-	pid_t pids[4];
-	int status;
 
-	begin();
-	for (int i = 0; i < MESSAGES; i++) {
-		snprintf(text, sizeof(text), "S: %d\r\n\r\nx\r\n", i);
-		append_text(store, i % 2 ? "INBOX" : "Other", text, 0);
-	}
-	mailbox_close(&box);
-	mailbox_close(&other);
-	mail_store_close(&store);
-	for (int i = 0; i < 4; i++) {
-		pids[i] = fork();
-		if (pids[i] == 0)
-			mover(seed + (uint64_t)i * 7919);
-	}
-	for (int i = 0; i < 4; i++)
-		check_row(waitpid(pids[i], &status, 0) == pids[i] && status == 0, i);
-	check(files_in(".") + files_in(".Other") == MESSAGES);
-	store = store_new();
-	box = box_new(store, "INBOX");
-	other = box_new(store, "Other");
+	open_all();
 	for (int b = 0; b < 2; b++) {
 		struct mailbox *at = b ? other : box;
 		struct uidset uids;
@@ -452,6 +439,67 @@ static void test_crosswise_moves_lose_and_double_nothing(void)
 	}
 	for (int i = 0; i < MESSAGES; i++)
 		check_row(seen[i], i);
+}
+
+/* Sessions that move the same messages to and fro: each message is always in
+ * exactly one mailbox. */
+static void test_crosswise_moves_lose_and_double_nothing(void)
+{
+	uint64_t seed = unit_seed();
+	char text[32];
+	pid_t pids[4];
+	int status;
+
+	begin();
+	for (int i = 0; i < MESSAGES; i++) {
+		snprintf(text, sizeof(text), "S: %d\r\n\r\nx\r\n", i);
+		append_text(store, i % 2 ? "INBOX" : "Other", text, 0);
+	}
+	close_all();
+	for (int i = 0; i < 4; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0) {
+			move_some(seed + (uint64_t)i * 7919);
+			_exit(0);
+		}
+	}
+	for (int i = 0; i < 4; i++)
+		check_row(waitpid(pids[i], &status, 0) == pids[i] && status == 0, i);
+	check(files_in(".") + files_in(".Other") == MESSAGES);
+	each_is_once();
+	end();
+}
+
+/* Killed at any moment: a move leaves each message in one of the two. */
+static void test_killed_moves_lose_and_double_nothing(void)
+{
+	uint64_t seed = unit_seed();
+	char text[32];
+
+	begin();
+	for (int i = 0; i < MESSAGES; i++) {
+		snprintf(text, sizeof(text), "S: %d\r\n\r\nx\r\n", i);
+		append_text(store, "INBOX", text, i % 2 ? MAIL_SEEN : 0);
+	}
+	for (int round = 0; round < 20; round++) {
+		pid_t pid;
+		int status;
+
+		close_all();
+		pid = fork();
+		if (pid == 0) {
+			for (;;)
+				move_some(seed++);
+		}
+		usleep((useconds_t)(unit_random(&seed) % 40000));
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		check_row(WIFSIGNALED(status), round);
+		if (round % 5 == 4)
+			remove_index();
+		check(files_in(".") + files_in(".Other") == MESSAGES);
+		each_is_once();
+	}
 	end();
 }
 
@@ -477,31 +525,22 @@ static void count_serials(struct mailbox *b, unsigned count[8])
 	uidset_deinit(&uids);
 }
 
-static void reopen(void)
-{
-	store = store_new();
-	box = box_new(store, "INBOX");
-	other = box_new(store, "Other");
-}
-
 /* One transfer of three messages, in a process that meets a fault. */
 static int fault_transfer(const char *faults, bool move)
 {
 	int status;
 	pid_t pid;
 
-	mailbox_close(&box);
-	mailbox_close(&other);
-	mail_store_close(&store);
+	close_all();
 	pid = fork();
 	if (pid == 0) {
 		setenv("FAULTS", faults, 1);
 		fault_init();
-		reopen();
+		open_all();
 		_exit(transfer(box, "1:3", "Other", move).rc == 0 ? 0 : 1);
 	}
 	waitpid(pid, &status, 0);
-	reopen();
+	open_all();
 	return status;
 }
 
@@ -578,6 +617,7 @@ int main(void)
 		UNIT_TEST(test_move_tells_followers),
 		UNIT_TEST(test_full_disk_undoes_a_copy),
 		UNIT_TEST(test_crosswise_moves_lose_and_double_nothing),
+		UNIT_TEST(test_killed_moves_lose_and_double_nothing),
 #ifdef DORMOUSE_FAULTS
 		UNIT_TEST(test_every_fault_point),
 #endif
