@@ -300,6 +300,8 @@ def capabilities(a, seed):
         os.chmod(path + ".new", 0o755)
         os.rename(path + ".new", path)
         world.must("upgrade")
+        # A session may go on a little in its old process.
+        world.wait(lambda: not world.old_files(), "the old processes to end")
         for c in clients:
             c.must_sleep()
         lines, _ = clients[0].command("NOOP")
