@@ -10,6 +10,7 @@
 #include "lib/loop.h"
 
 enum client_phase {
+	CLIENT_HANDSHAKE,	/* TLS, from the first byte or after STARTTLS */
 	CLIENT_COMMANDS,	/* reads commands */
 	CLIENT_SASL,		/* waits for the line that AUTHENTICATE asked for */
 	CLIENT_AUTH,		/* waits for auth; reads nothing */
@@ -29,7 +30,10 @@ struct client {
 	struct loop_timer timer;	/* what it means goes by the phase */
 	struct netaddr remote, local;
 	uint64_t cookie;
-	bool tls;			/* later: set by the handshake */
+	struct tls_handshake *handshake;	/* CLIENT_HANDSHAKE */
+	bool handshake_done;		/* its last bytes are being written */
+	bool greeted;
+	bool tls;			/* the stream has its record layer */
 	bool secured;			/* TLS, or a client on this machine */
 	/* Set by the handshake, for the SASL mechanisms: the user that the client's
 	   certificate names, if it was asked for and is good ("" else), and what
@@ -40,6 +44,8 @@ struct client {
 		size_t len;		/* 0: not there */
 	} cbind_exporter, cbind_endpoint;
 	bool eof, logged;
+	char tls_log[80];		/* "tls=... suite=..." */
+	bool again;			/* stopped reading for the others' sake */
 	uint64_t deadline_ms;		/* to log in */
 	uint64_t question;		/* CLIENT_AUTH: its id */
 	struct ipc_out *request;	/* not sent: auth is not there */
@@ -67,6 +73,24 @@ void client_ask(struct client *c, const char *tag, const char *mechanism,
 /* A refusal: told after a while that grows. */
 void client_refuse(struct client *c, const char *text, const char *reason);
 void client_log(const struct client *c, const char *event, const char *reason);
+
+void client_greet(struct client *c);
+
+/* client-tls.c. Begins a handshake. False: no memory. */
+bool client_tls_begin(struct client *c);
+/* Goes on with what the stream has read. False: needs more bytes. */
+bool client_tls_step(struct client *c);
+/* Its last bytes are written: from here on the stream reads and writes records. */
+void client_tls_finish(struct client *c);
+/* Of a record that was opened in part the rest is to go as text: into the
+ * stream's input with it. 0 or -errno. */
+int client_tls_drain(struct client *c);
+/* RAW_LOGIN's TLS field. 0 or -errno; then nothing may be read or written. */
+int client_tls_pack(struct client *c, struct buf *packet);
+/* close_notify, all else being written. */
+void client_tls_close(struct client *c);
+/* "tls=TLSv1.3 suite=..." */
+const char *client_tls_log(const struct client *c);
 
 /* command.c: the parser has a whole command. */
 void command_run(struct client *c);

@@ -2,8 +2,10 @@
 /* The life of a connection before login:
  *
  *	COMMANDS <-> SASL -> AUTH -> LEAVING -> (the login queue, forgotten)
- *	    ^                  |
- *	    +----- DELAY <-----+		any -> CLOSING -> LINGER -> gone
+ *	 |  ^ ^                |
+ *	 |  | +--- DELAY <-----+		any -> CLOSING -> LINGER -> gone
+ *	 v  |
+ *	HANDSHAKE		(where a connection begins if the listener is TLS's)
  *
  * client_run() is the only place that reads, parses and writes, and the only
  * one that destroys a client after an event: functions called from it set a
@@ -23,6 +25,7 @@
 
 #include "imap-login/client-private.h"
 #include "imap-login/login.h"
+#include "imap-login/tls-handshake.h"
 #include "lib/clock.h"
 #include "lib/fence.h"
 #include "lib/imap-parser.h"
@@ -35,7 +38,10 @@
 #include "state/ticket.h"
 
 #define PACKET_MAX_BYTES (1 + TICKET_MAX_BYTES + 2 * (2 + NETADDR_BYTES + 2) + 8 + \
-			  2 + IMAP_TAG_MAX_BYTES + 4 + CLIENT_INPUT_MAX_BYTES + 2)
+			  2 + IMAP_TAG_MAX_BYTES + 4 + CLIENT_INPUT_MAX_BYTES + \
+			  4 + CLIENT_TLS_STATE_MAX_BYTES)
+/* Turns of reading that one client gets before the others get theirs. */
+#define FILLS_PER_TURN	16
 
 static void client_run(struct client *c);
 
@@ -43,15 +49,16 @@ static void client_run(struct client *c);
 
 void client_log(const struct client *c, const char *event, const char *reason)
 {
-	log_info(event, "id=%llx user=%s remote=%s local=%s port=%u reason=%s commands=%u failures=%u",
+	log_info(event, "id=%llx user=%s remote=%s local=%s port=%u reason=%s commands=%u failures=%u %s",
 		(unsigned long long)c->cookie, *c->user ? log_str(c->user) : "-",
 		c->remote.ip, c->local.ip, c->local.port, log_str(reason), c->commands,
-		c->failures);
+		c->failures, client_tls_log(c));
 }
 
 static const char *phase_name(enum client_phase phase)
 {
 	switch (phase) {
+	case CLIENT_HANDSHAKE:	return "handshake";
 	case CLIENT_COMMANDS:	return "commands";
 	case CLIENT_SASL:	return "sasl";
 	case CLIENT_AUTH:	return "auth";
@@ -78,6 +85,7 @@ static void client_time_up(void *ctx)
 	struct client *c = ctx;
 
 	switch (c->phase) {
+	case CLIENT_HANDSHAKE:
 	case CLIENT_COMMANDS:
 	case CLIENT_SASL:
 		client_bye(c, "[UNAVAILABLE] Disconnected for inactivity.", "login timeout");
@@ -115,6 +123,11 @@ static bool phase_reads_commands(enum client_phase phase)
 	return phase == CLIENT_COMMANDS || phase == CLIENT_SASL;
 }
 
+static bool phase_reads(enum client_phase phase)
+{
+	return phase == CLIENT_HANDSHAKE || phase_reads_commands(phase);
+}
+
 void client_set_phase(struct client *c, enum client_phase to, const char *why)
 {
 	uint64_t timeout = login_settings(c->login)->login_timeout_ms;
@@ -124,12 +137,13 @@ void client_set_phase(struct client *c, enum client_phase to, const char *why)
 		phase_name(c->phase), phase_name(to), why);
 	assert(c->phase != CLIENT_LINGER);
 	/* Waiting for us is not the client's idleness. */
-	if (to == CLIENT_COMMANDS && !phase_reads_commands(c->phase))
+	if (to == CLIENT_COMMANDS && !phase_reads(c->phase))
 		c->deadline_ms = now + timeout;
 	c->phase = to;
 	if (client_spare_address(c))
 		login_client_is_spare(c->login);
 	switch (to) {
+	case CLIENT_HANDSHAKE:
 	case CLIENT_COMMANDS:
 	case CLIENT_SASL:
 		client_timer(c, c->deadline_ms > now ? c->deadline_ms - now : 0);
@@ -150,9 +164,14 @@ void client_set_phase(struct client *c, enum client_phase to, const char *why)
 
 const char *client_capabilities(const struct client *c)
 {
-	/* What there is after login is imap's to tell. */
-	return c->secured ? "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=PLAIN"
-			  : "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE LOGINDISABLED";
+	static char text[256];
+
+	/* What there is after login is imap's to tell. RFC 3501 6.2.1 and RFC 2595 3:
+	   what TLS changes. */
+	snprintf(text, sizeof(text), "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE%s%s",
+		!c->tls && login_tls(c->login) ? " STARTTLS" : "",
+		c->secured ? " AUTH=PLAIN" : " LOGINDISABLED");
+	return text;
 }
 
 void client_answer(struct client *c, const char *tag, const char *text)
@@ -169,7 +188,9 @@ void client_bye(struct client *c, const char *text, const char *reason)
 		c->phase == CLIENT_LINGER)
 		return;
 	client_drop_question(c);
-	stream_printf(c->stream, "* BYE %s\r\n", text);
+	/* Clear text would only confuse a client that waits for a handshake. */
+	if (c->phase != CLIENT_HANDSHAKE)
+		stream_printf(c->stream, "* BYE %s\r\n", text);
 	client_log(c, "disconnect", reason);
 	c->logged = true;
 	client_set_phase(c, CLIENT_CLOSING, reason);
@@ -324,13 +345,19 @@ static void append_text(struct buf *b, const char *text)
 	buf_append(b, text, len);
 }
 
-/* RAW_LOGIN, see lib/ipc-proto.h. False: no memory. */
+/* RAW_LOGIN, see lib/ipc-proto.h. False: it cannot go. */
 static bool packet_build(struct client *c)
 {
 	struct buf *b = &c->packet;
 	size_t input_len;
-	const uint8_t *input = stream_input(c->stream, &input_len);
+	const uint8_t *input;
+	int ret = client_tls_drain(c);
 
+	if (ret < 0) {
+		log_error("hand-over", "user=%s TLS input: %s", log_str(c->user), strerror(-ret));
+		return false;
+	}
+	input = stream_input(c->stream, &input_len);
 	append_text(b, c->remote.ip);
 	buf_append_u16(b, c->remote.port);
 	append_text(b, c->local.ip);
@@ -340,8 +367,13 @@ static bool packet_build(struct client *c)
 	buf_append_u32(b, (uint32_t)input_len);
 	if (input_len > 0)
 		buf_append(b, input, input_len);
-	buf_append_u32(b, 0);	/* no TLS yet */
-	return !b->failed;
+	/* Last, since it cannot be undone. */
+	if (b->failed)
+		return false;
+	ret = client_tls_pack(c, b);
+	if (ret < 0)
+		log_error("hand-over", "user=%s TLS state: %s", log_str(c->user), strerror(-ret));
+	return ret == 0;
 }
 
 /* In the queue: nothing of the client is left here. */
@@ -354,9 +386,9 @@ static void client_left(struct client *c)
 	static_assert(sizeof(t.sid) == 8, "ticket layout");
 	for (int i = 0; i < 8; i++)
 		sid = sid << 8 | c->packet.data[1 + 5 + i];
-	log_info("login", "id=%016llx user=%s remote=%s local=%s port=%u",
+	log_info("login", "id=%016llx user=%s remote=%s local=%s port=%u %s",
 		(unsigned long long)sid, log_str(c->user), c->remote.ip, c->local.ip,
-		c->local.port);
+		c->local.port, client_tls_log(c));
 	c->logged = true;
 	client_destroy(&c, "handed over");
 }
@@ -386,7 +418,7 @@ static void client_leave(struct client *c)
 	if (packet_build(c))
 		(void)client_hand_over(c);
 	else
-		client_destroy(&c, "out of memory");
+		client_destroy(&c, "could not be handed over");
 }
 
 bool client_queue_is_free(struct list *node)
@@ -471,21 +503,49 @@ static bool client_step_sasl(struct client *c, const uint8_t *data, size_t len)
 
 static bool client_may_parse(const struct client *c)
 {
-	return phase_reads_commands(c->phase) &&
-	       stream_pending(c->stream) < CLIENT_OUTPUT_MAX_BYTES;
+	if (c->phase == CLIENT_HANDSHAKE && c->handshake_done)
+		return false;
+	return phase_reads(c->phase) && stream_pending(c->stream) < CLIENT_OUTPUT_MAX_BYTES;
+}
+
+/* A record may hold more than is read of it at once, or lie behind the one that
+ * was read: the socket then tells of neither. True: there is more input. */
+static bool client_fill_more(struct client *c, unsigned *fills)
+{
+	long n;
+
+	if (!c->tls || c->eof)
+		return false;
+	c->again = ++*fills > FILLS_PER_TURN;
+	if (c->again)
+		return false;
+	n = stream_fill(c->stream);
+	if (n == 0)
+		c->eof = true;
+	return n > 0;
+}
+
+/* False: needs more bytes. */
+static bool client_step(struct client *c, const uint8_t *data, size_t len)
+{
+	if (len == 0)
+		return false;
+	if (c->phase == CLIENT_HANDSHAKE)
+		return client_tls_step(c);
+	return c->phase == CLIENT_SASL ? client_step_sasl(c, data, len)
+				       : client_step_command(c, data, len);
 }
 
 /* True: stopped because too much output waits. */
 static bool client_parse(struct client *c)
 {
+	unsigned fills = 0;
+
+	c->again = false;
 	while (client_may_parse(c)) {
 		size_t len;
 		const uint8_t *data = stream_input(c->stream, &len);
-		if (len == 0)
-			return false;
-		bool more = c->phase == CLIENT_SASL ? client_step_sasl(c, data, len)
-						    : client_step_command(c, data, len);
-		if (!more)
+		if (!client_step(c, data, len) && !client_fill_more(c, &fills))
 			return false;
 	}
 	return phase_reads_commands(c->phase);
@@ -531,7 +591,8 @@ static void client_update_events(struct client *c)
 
 	if (c->phase == CLIENT_LINGER || (client_may_parse(c) && !c->eof))
 		events |= EPOLLIN;
-	if (c->phase != CLIENT_LINGER && stream_pending(c->stream) > 0)
+	/* c->again: the socket can take output, so our turn comes at once. */
+	if (c->phase != CLIENT_LINGER && (stream_pending(c->stream) > 0 || c->again))
 		events |= EPOLLOUT;
 	if (c->io.active)
 		(void)loop_set_events(login_loop(c->login), &c->io, events);
@@ -541,9 +602,10 @@ static void client_update_events(struct client *c)
 static bool client_written(struct client *c)
 {
 	switch (c->phase) {
+	case CLIENT_HANDSHAKE:
 	case CLIENT_COMMANDS:
 	case CLIENT_SASL:
-		if (!c->eof)
+		if (!c->eof || c->again)
 			return false;
 		client_destroy(&c, "connection closed");
 		return true;
@@ -556,6 +618,7 @@ static bool client_written(struct client *c)
 	case CLIENT_CLOSING:
 		/* The last word is out; our end of the connection is shut so
 		   that the client sees it, and then it may finish. */
+		client_tls_close(c);
 		if (shutdown(stream_fd(c->stream), SHUT_WR) < 0) {
 			client_destroy(&c, "closed");
 			return true;
@@ -587,6 +650,10 @@ static void client_run(struct client *c)
 			client_destroy(&c, strerror(-ret));
 			return;
 		}
+		if (ret == 0 && c->phase == CLIENT_HANDSHAKE && c->handshake_done) {
+			client_tls_finish(c);
+			stuck = true;
+		}
 	} while (stuck && ret == 0);
 	if (ret == 0 && client_written(c))
 		return;
@@ -602,7 +669,7 @@ static void client_event(void *ctx, uint32_t events)
 		client_destroy(&c, events & EPOLLERR ? "connection reset" : "connection closed");
 		return;
 	}
-	if ((events & EPOLLIN) && phase_reads_commands(c->phase)) {
+	if ((events & EPOLLIN) && client_may_parse(c)) {
 		long ret = client_fill(c);
 		if (ret < 0) {
 			client_destroy(&c, strerror((int)-ret));
@@ -667,14 +734,23 @@ static int client_init(struct client *c, int fd, const struct sockaddr_storage *
 	return loop_add(login_loop(c->login), &c->io, fd, EPOLLIN, client_event, c);
 }
 
+/* RFC 9051 7.1.1. The socket's buffer is empty: it fits. */
+void client_greet(struct client *c)
+{
+	stream_printf(c->stream, "* OK [CAPABILITY %s] Dormouse ready.\r\n",
+		client_capabilities(c));
+	c->greeted = true;
+}
+
 struct client *client_create(struct login *login, unsigned slot, int fd,
-	const struct sockaddr_storage *peer)
+	const struct sockaddr_storage *peer, bool tls)
 {
 	struct client *c = calloc(1, sizeof(*c));
 
 	if (c) {
 		c->login = login;
 		c->slot = slot;
+		c->phase = tls ? CLIENT_HANDSHAKE : CLIENT_COMMANDS;
 		list_init(&c->waiting);
 		buf_init(&c->packet, PACKET_MAX_BYTES);
 		c->stream = stream_create(fd, CLIENT_INPUT_MAX_BYTES);
@@ -686,15 +762,17 @@ struct client *client_create(struct login *login, unsigned slot, int fd,
 		return NULL;
 	}
 	int ret = client_init(c, fd, peer);
+	if (ret == 0 && tls && !client_tls_begin(c))
+		ret = -ENOMEM;
 	if (ret < 0) {
 		c->logged = ret == -ENOTCONN;	/* gone before we looked */
 		client_destroy(&c, strerror(-ret));
 		return NULL;
 	}
-	/* RFC 9051 7.1.1. The socket's buffer is empty: it fits. */
-	stream_printf(c->stream, "* OK [CAPABILITY %s] Dormouse ready.\r\n",
-		client_capabilities(c));
-	(void)stream_flush(c->stream);
+	if (!tls) {
+		client_greet(c);
+		(void)stream_flush(c->stream);
+	}
 	return c;
 }
 
@@ -711,6 +789,7 @@ void client_destroy(struct client **c_p, const char *reason)
 	loop_timer_cancel(login_loop(c->login), &c->timer);
 	client_drop_question(c);
 	list_remove(&c->waiting);
+	tls_handshake_destroy(&c->handshake);
 	stream_destroy(&c->stream);
 	imap_parser_destroy(&c->parser);
 	buf_wipe(&c->packet);
@@ -727,6 +806,7 @@ void client_stop(struct client *c)
 const char *client_spare_address(const struct client *c)
 {
 	switch (c->phase) {
+	case CLIENT_HANDSHAKE:
 	case CLIENT_COMMANDS:
 	case CLIENT_SASL:
 	case CLIENT_CLOSING:

@@ -8,12 +8,17 @@
 #include <sys/socket.h>
 
 #include "lib/list.h"
+#include "lib/tls-record.h"
 
 struct client;
 struct login;
 
-/* Unread input of one client. What is behind LOGIN goes to imap with it. */
-#define CLIENT_INPUT_MAX_BYTES	8192
+/* Unread input of one client. What is behind LOGIN goes to imap with it: the
+ * line that is being read, and the record that its end was in. */
+#define CLIENT_INPUT_MAX_BYTES	(8192 + TLS_PLAIN_MAX_BYTES)
+/* RAW_LOGIN's TLS field: a blob, and what the record layer keeps: a record that
+ * was read in part, one that was opened in part, input behind the handshake. */
+#define CLIENT_TLS_STATE_MAX_BYTES	(64 * 1024)
 /* Answers that may wait for a client that sends and does not read. */
 #define CLIENT_OUTPUT_MAX_BYTES	4096
 /* A command line before login: a tag, two names, an ID of some length. */
@@ -38,10 +43,10 @@ struct login;
 #define CLIENT_KEEPINTVL_S	60
 #define CLIENT_USER_TIMEOUT_MS	600000
 
-/* Takes fd (non-blocking, close-on-exec), greets. NULL: it could not,
- * and login_client_gone() was called. */
+/* Takes fd (non-blocking, close-on-exec), greets; with tls after a handshake.
+ * NULL: it could not, and login_client_gone() was called. */
 struct client *client_create(struct login *login, unsigned slot, int fd,
-			     const struct sockaddr_storage *peer);
+			     const struct sockaddr_storage *peer, bool tls);
 /* Says why in the log, unless that was said. Forgets everything. */
 void client_destroy(struct client **c, const char *reason);
 /* The server stops: `* BYE`, then close. May be gone afterwards. */

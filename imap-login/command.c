@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "imap-login/client-private.h"
+#include "imap-login/login.h"
 #include "imap-login/sasl-plain.h"
 #include "lib/imap-parser.h"
 #include "lib/log.h"
@@ -193,9 +194,23 @@ void command_sasl_line(struct client *c, const char *line, size_t len)
 		sasl_plain(c, tag, line, len);
 }
 
+/* RFC 3501 6.2.1, RFC 2595 3.1. What was sent behind the line in clear text goes
+ * to the handshake, which takes nothing but records of TLS. */
 static void cmd_starttls(struct client *c, const struct imap_command *cmd)
 {
-	client_bad(c, cmd->tag, "BAD TLS is not available.");
+	if (c->tls || !login_tls(c->login)) {
+		client_bad(c, cmd->tag, c->tls ? "BAD TLS is active already."
+					       : "BAD TLS is not available.");
+		return;
+	}
+	if (!client_tls_begin(c)) {
+		client_answer(c, cmd->tag, "NO [UNAVAILABLE] TLS is not possible now.");
+		return;
+	}
+	client_answer(c, cmd->tag, "OK Begin TLS negotiation now.");
+	/* What was said in clear text is forgotten. */
+	c->user[0] = '\0';
+	client_set_phase(c, CLIENT_HANDSHAKE, "STARTTLS");
 }
 
 /* ---- the table ---- */

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "imap-login/client.h"
+#include "imap-login/tls-handshake.h"
 #include "lib/cleanup.h"
 #include "lib/ipc-peer.h"
 #include "lib/ipc-proto.h"
@@ -48,6 +49,7 @@ struct listener {
 	struct login *login;
 	struct loop_io io;
 	int fd;
+	bool tls;
 };
 
 struct auth_link {
@@ -74,6 +76,8 @@ struct login {
 	struct loop_timer queue_retry;
 	struct list line;		/* waiting for the queue */
 	uint64_t n_accepted, n_handed_over;
+	struct tls_server *tls;		/* or NULL */
+	uint64_t n_tls, n_tls_resumed, n_tls_failed;
 };
 
 struct loop *login_loop(struct login *login)
@@ -84,6 +88,29 @@ struct loop *login_loop(struct login *login)
 const struct settings *login_settings(const struct login *login)
 {
 	return login->parts.settings;
+}
+
+struct tls_server *login_tls(const struct login *login)
+{
+	return login->tls;
+}
+
+struct tls_crypto *login_crypto(const struct login *login)
+{
+	return login->parts.crypto;
+}
+
+void login_set_tls(struct login *login, struct tls_server *server)
+{
+	tls_server_unref(&login->tls);
+	login->tls = server;
+}
+
+void login_count_tls(struct login *login, bool good, bool resumed)
+{
+	login->n_tls += good;
+	login->n_tls_resumed += good && resumed;
+	login->n_tls_failed += !good;
 }
 
 /* ---- accepting ---- */
@@ -175,12 +202,13 @@ static bool login_has_place(struct login *login, unsigned *victim)
 	return false;
 }
 
-static void login_new_client(struct login *login, int fd, const struct sockaddr_storage *sa)
+static void login_new_client(struct login *login, int fd, const struct sockaddr_storage *sa,
+	bool tls)
 {
 	unsigned slot = login->free_slots[--login->n_free];
 
 	login->since[slot] = ++login->n_accepted;
-	login->slots[slot] = client_create(login, slot, fd, sa);
+	login->slots[slot] = client_create(login, slot, fd, sa, tls);
 }
 
 /* False: no more now. */
@@ -197,7 +225,7 @@ static bool listener_accept(struct listener *l)
 	if (fd >= 0) {
 		if (victim < login->n_slots)
 			client_send_away(&login->slots[victim]);
-		login_new_client(login, fd, &sa);
+		login_new_client(login, fd, &sa, l->tls);
 		return true;
 	}
 	switch (errno) {
@@ -223,7 +251,7 @@ static void listener_ready(void *ctx, uint32_t events)
 		;
 }
 
-int login_add_listener(struct login *login, int fd)
+int login_add_listener(struct login *login, int fd, bool tls)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 
@@ -233,6 +261,7 @@ int login_add_listener(struct login *login, int fd)
 	}
 	l->login = login;
 	l->fd = fd;
+	l->tls = tls;
 	list_append(&login->listeners, &l->node);
 	/* Shared with other processes: one of them may be quicker. */
 	return ipc_set_blocking(fd, false);
@@ -526,6 +555,7 @@ void login_destroy(struct login **login_p)
 	loop_timer_cancel(login->parts.loop, &login->queue_retry);
 	loop_remove(login->parts.loop, &login->queue_io);
 	fd_close(&login->parts.queue_fd);
+	tls_server_unref(&login->tls);
 	free(login->slots);
 	free(login->since);
 	free(login->free_slots);
@@ -554,10 +584,13 @@ static unsigned line_length(const struct login *login)
 
 void login_status(const struct login *login, char *line, size_t size)
 {
-	snprintf(line, size, "clients=%u accepted=%llu handed_over=%llu queue=%u auth=%s",
+	snprintf(line, size, "clients=%u accepted=%llu handed_over=%llu queue=%u auth=%s "
+		"tls=%llu tls_resumed=%llu tls_failed=%llu",
 		login->n_slots - login->n_free, (unsigned long long)login->n_accepted,
 		(unsigned long long)login->n_handed_over, line_length(login),
-		login->link ? "yes" : "no");
+		login->link ? "yes" : "no", (unsigned long long)login->n_tls,
+		(unsigned long long)login->n_tls_resumed,
+		(unsigned long long)login->n_tls_failed);
 }
 
 void login_dump(const struct login *login)

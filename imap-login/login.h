@@ -15,11 +15,14 @@ struct ipc_in;
 struct ipc_out;
 struct login;
 struct settings;
+struct tls_crypto;
+struct tls_server;
 
 struct login_parts {
 	struct loop *loop;
 	const struct settings *settings;
 	int queue_fd;		/* write end of the login queue; taken */
+	struct tls_crypto *crypto;	/* the caller's */
 	/* login_finish() was called and no client is left. */
 	void (*idle)(void *ctx);
 	void *ctx;
@@ -27,8 +30,10 @@ struct login_parts {
 /* NULL: no memory (queue_fd is not taken then). */
 struct login *login_create(const struct login_parts *parts);
 void login_destroy(struct login **login);
-/* Takes fd, a listening socket. 0 or -errno. */
-int login_add_listener(struct login *login, int fd);
+/* Takes fd, a listening socket; tls: from the first byte on. 0 or -errno. */
+int login_add_listener(struct login *login, int fd, bool tls);
+/* What is shown to clients from now on; takes the caller's reference. */
+void login_set_tls(struct login *login, struct tls_server *server);
 /* Begins to accept. */
 void login_start(struct login *login);
 /* A channel to auth, also a newer one; takes fd. 0 or -errno. */
@@ -44,6 +49,10 @@ void login_dump(const struct login *login);
 struct auth_link;	/* one channel to auth, and who waits for it */
 
 struct loop *login_loop(struct login *login);
+struct tls_server *login_tls(const struct login *login);	/* NULL: there is no TLS */
+struct tls_crypto *login_crypto(const struct login *login);
+/* A handshake is over. */
+void login_count_tls(struct login *login, bool good, bool resumed);
 const struct settings *login_settings(const struct login *login);
 /* 0, -EAGAIN: auth is not there now (login_set_auth() calls
  * client_auth_is_back()), -errno: it will not do. *out is destroyed but for

@@ -12,8 +12,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "imap-login/certs.h"
 #include "imap-login/client.h"
 #include "imap-login/login.h"
+#include "imap-login/tls-handshake.h"
 #include "lib/cleanup.h"
 #include "lib/fault.h"
 #include "lib/ipc-peer.h"
@@ -25,6 +27,7 @@
 #include "lib/loop.h"
 #include "lib/sandbox.h"
 #include "lib/settings.h"
+#include "lib/tls-record.h"
 #include "lib/version.h"
 
 struct program {
@@ -32,7 +35,10 @@ struct program {
 	struct ipc_peer *setup;
 	struct settings settings;
 	int listeners[IPC_FDS_MAX];
+	bool listener_tls[IPC_FDS_MAX];
 	unsigned n_listeners;
+	struct tls_server *tls;		/* until there is a login */
+	struct tls_crypto *crypto;
 	int queue_fd;
 	struct login *login;
 	struct loop_timer stop;
@@ -40,22 +46,30 @@ struct program {
 
 /* ---- SETUP, before there is a loop ---- */
 
-/* False: a listener that we cannot serve. */
 static bool listener_read(struct program *p, struct ipc_in *in)
 {
 	if (ipc_in_array(in) != 3)
 		return false;
-	const char *address = ipc_in_str(in);
-	uint32_t port = ipc_in_u32(in);
-	bool tls = ipc_in_bool(in);
+	(void)ipc_in_str(in);	/* address and port are the kernel's to tell */
+	(void)ipc_in_u32(in);
+	p->listener_tls[p->n_listeners] = ipc_in_bool(in);
 	int fd = ipc_in_fd(in);
 	if (fd < 0)
 		return false;
 	p->listeners[p->n_listeners++] = fd;
-	if (tls)
-		log_error("start", "listener %s port %u wants TLS from the first byte, which is not there yet: remove it, or tls = false",
-			log_str(address), port);
-	return !tls;
+	return true;
+}
+
+/* A listener that is to speak TLS must not be served in clear text instead. */
+static int setup_check(const struct program *p)
+{
+	for (unsigned i = 0; i < p->n_listeners; i++) {
+		if (!p->listener_tls[i] || p->tls)
+			continue;
+		log_error("start", "reason=\"a listener wants TLS, and there is no certificate\"");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 static int setup_fields(struct program *p, struct ipc_in *in)
@@ -70,9 +84,12 @@ static int setup_fields(struct program *p, struct ipc_in *in)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < n; i++)
 		if (!listener_read(p, in))
-			return ipc_in_bad(in) ? -EBADMSG : -EOPNOTSUPP;
+			return -EBADMSG;
 	p->queue_fd = ipc_in_fd(in);
-	return ipc_in_done(in) ? 0 : -EBADMSG;
+	ret = certs_read(in, &p->tls);
+	if (ret < 0)
+		return ret;
+	return ipc_in_done(in) ? setup_check(p) : -EBADMSG;
 }
 
 static int setup_read(struct program *p)
@@ -123,6 +140,25 @@ static void grace_over(void *ctx)
 
 	(void)loop_timer_set(p->loop, &p->stop, 2 * CLIENT_LINGER_MS, program_idle, p);
 	login_finish(p->login, true);
+}
+
+/* New files, or new ticket keys. Who is here stays with what it has. */
+static bool on_certs(struct program *p, struct ipc_in *in)
+{
+	struct tls_server *server;
+	int ret = certs_read(in, &server);
+
+	if (ret == -EBADMSG || (ret == 0 && !ipc_in_done(in))) {
+		tls_server_unref(&server);
+		return false;
+	}
+	/* master has looked at them; should they not do all the same, what was
+	   there before goes on. */
+	if (server)
+		login_set_tls(p->login, server);
+	else if (ret == 0)
+		log_error("certificates", "error=\"none came, the old ones stay\"");
+	return true;
 }
 
 static bool on_stop(struct program *p, struct ipc_in *in)
@@ -176,6 +212,7 @@ static void setup_message(void *ctx, struct ipc_in *in, int error)
 	case IPC_CHANNEL:	good = on_channel(p, in); break;
 	case IPC_STOP:		good = on_stop(p, in); break;
 	case IPC_STATUS:	good = on_status(p, in); break;
+	case IPC_CERTS:		good = on_certs(p, in); break;
 	}
 	if (!good)
 		log_error("setup", "message=%u reason=\"malformed or not allowed\"",
@@ -246,12 +283,17 @@ static int program_prepare(struct program *p)
 	parts.loop = p->loop;
 	parts.settings = &p->settings;
 	parts.queue_fd = p->queue_fd;
+	parts.crypto = p->crypto = tls_crypto_create();
+	if (!p->crypto)
+		return -ENOMEM;
 	p->login = login_create(&parts);
 	if (!p->login)
 		return -ENOMEM;
 	p->queue_fd = -1;
+	login_set_tls(p->login, p->tls);
+	p->tls = NULL;
 	for (unsigned i = 0; i < p->n_listeners; i++) {
-		int ret = login_add_listener(p->login, p->listeners[i]);
+		int ret = login_add_listener(p->login, p->listeners[i], p->listener_tls[i]);
 		if (ret < 0)
 			return ret;
 	}
@@ -303,6 +345,8 @@ static int program_ready(struct program *p)
 static void program_end(struct program *p)
 {
 	login_destroy(&p->login);
+	tls_server_unref(&p->tls);
+	tls_crypto_destroy(&p->crypto);
 	ipc_peer_destroy(&p->setup);
 	loop_destroy(&p->loop);
 	settings_deinit(&p->settings);
@@ -315,6 +359,8 @@ int main(int argc, char **argv)
 	const char *step = "SETUP";
 
 	version_check(argc, argv);
+	if (!tls_library_init())
+		return EXIT_FAILURE;
 	log_open("imap-login", LOG_TO_STDERR, LOG_L_INFO);
 	log_crash_handler();
 	fault_init();

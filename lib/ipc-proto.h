@@ -16,12 +16,15 @@ enum ipc_role {
 enum ipc_type {
 	/* setup */
 	IPC_SETUP = 1,		/* then settings (settings_pack), then role data; fds as in doc/ipc.md.
-				   imap-login role data: a of [s address, u port, t tls] one per listener fd, in order */
+				   imap-login role data: a of [s address, u port, t tls] one per listener fd, in order;
+				   then the fields of CERTS (no names without TLS) */
 	IPC_CHANNEL,		/* u role of the peer; 1 fd */
 	IPC_READY,		/* - */
 	IPC_CONTROL,		/* 1 fd: a connection on which CTL_* requests are waiting */
 	IPC_STOP,		/* u how: enum ipc_stop */
 	IPC_STATUS,		/* program -> master, now and then and on request: s json-free "key=value ..." line */
+	IPC_CERTS,		/* master -> imap-login, instead of those before: a of s name (for SNI; the first: ""), t authorities;
+				   fds: for each name chain and key as PEM, authorities as PEM if true, ticket keys if there is a name */
 
 	/* keeper */
 	IPC_KEEP = 20,		/* s name; 1 fd */

@@ -18,6 +18,8 @@ struct settings {
 	char *passwd_file;		/* "" : none */
 	char *static_password;		/* "" : none; loopback listeners only */
 	char *static_home;		/* home for static_password users; %u */
+	char *ssl_cert, *ssl_key;	/* "" : no TLS; master alone opens them */
+	char *ssl_ca;			/* "" : clients are not asked for a certificate */
 	uint64_t hibernate_after_ms;	/* 0: sessions never sleep by themselves */
 	bool hibernate;			/* false: sleeping is off altogether */
 	uint64_t keepalive_interval_ms;	/* 0: no keepalives */

@@ -73,12 +73,16 @@ static const struct key keys[] = {
 	{ "special_use", KEY_SPECIAL_USE, AT(special_use), 0, 0 },
 	{ "compress_window_max", KEY_SIZE, AT(compress_window_max_bytes), 64, 64 * 1024 },
 	{ "debug_hop", KEY_YESNO, AT(debug_hop), 0, 0 },
+	{ "ssl_cert", KEY_PATH, AT(ssl_cert), 0, 0 },
+	{ "ssl_key", KEY_PATH, AT(ssl_key), 0, 0 },
+	{ "ssl_ca", KEY_PATH, AT(ssl_ca), 0, 0 },
 	{ "auth|passwd_file", KEY_PATH, AT(passwd_file), 0, 0 },
 	{ "auth|static_password", KEY_PASSWORD, AT(static_password), 0, 0 },
 	{ "auth|static_home", KEY_PATH, AT(static_home), 0, 0 },
 };
 #define KEYS	(sizeof(keys) / sizeof(keys[0]))
 static const char *const listen_keys[] = { "address", "port", "tls" };
+static const char *const name_keys[] = { "cert", "key" };
 
 /* libconfuse's callbacks have no context of their own: this is it, while
  * config_parse() runs. */
@@ -88,6 +92,9 @@ static struct parse {
 	int first_line[KEYS];
 	int password_line;
 	char *password_file;
+	int tls_line;
+	char *tls_file;
+	char *cert_where, *ca_where;
 	cfg_t *root;
 } *parse;
 
@@ -120,11 +127,18 @@ static int complain(struct buf *errors, const char *file, int line,
 }
 
 /* The known name nearest to word, if it is near at all. */
-static const char *key_near(const char *word, bool section_listen, bool section_auth)
+static const char *key_near(const char *word, bool section_listen, bool section_name,
+			    bool section_auth)
 {
 	unsigned best = strlen(word) < 6 ? 3 : 4;
 	const char *found = NULL;
 
+	if (section_name) {
+		for (size_t i = 0; i < 2; i++)
+			if (strstr(word, name_keys[i]))
+				found = name_keys[i];
+		return found;
+	}
 	for (size_t i = 0; !section_listen && i < KEYS; i++) {
 		const char *bar = strchr(keys[i].name, '|');
 		const char *name = bar ? bar + 1 : keys[i].name;
@@ -148,6 +162,7 @@ static void complain_unknown(cfg_t *cfg, const char *word)
 	const char *section = cfg->name && strcmp(cfg->name, "root") != 0 ?
 			      cfg->name : NULL;
 	const char *near = key_near(word, section && strcmp(section, "listen") == 0,
+				    section && strcmp(section, "tls_name") == 0,
 				    section && strcmp(section, "auth") == 0);
 
 	if (near)
@@ -281,6 +296,15 @@ static int check_text(cfg_t *cfg, const struct key *key, const char *name,
 	abort();	/* the table is wrong */
 }
 
+/* "FILE:LINE" of what is being read. */
+static int note_where(const cfg_t *cfg, char **where)
+{
+	free(*where);
+	if (asprintf(where, "%s:%d", file_of(cfg), cfg->line) < 0)
+		*where = NULL;
+	return *where ? 0 : -1;
+}
+
 static int take_time(cfg_t *cfg, const struct key *key, const char *name,
 		     const char *text, void *field)
 {
@@ -384,6 +408,10 @@ static int take_value(cfg_t *cfg, cfg_opt_t *opt)
 	}
 	if (check_text(cfg, key, name, text) < 0)
 		return -1;
+	if (key->offset == AT(ssl_cert) && note_where(cfg, &parse->cert_where) < 0)
+		return -1;
+	if (key->offset == AT(ssl_ca) && note_where(cfg, &parse->ca_where) < 0)
+		return -1;
 	return set_text(field, text) < 0 ? -1 : 0;
 }
 
@@ -444,9 +472,10 @@ static int check_tls(cfg_t *cfg, cfg_opt_t *opt)
 
 	if (take_yesno(cfg, "tls", cfg_opt_getnstr(opt, 0), &tls) < 0)
 		return -1;
-	if (tls)
-		return refuse(cfg, "tls = yes: this version has no TLS yet; "
-			      "write tls = no and listen on a loopback address");
+	if (tls) {
+		parse->tls_line = cfg->line;
+		return set_text(&parse->tls_file, file_of(cfg));
+	}
 	return 0;
 }
 
@@ -491,11 +520,66 @@ static int take_listener(cfg_t *cfg, cfg_opt_t *opt)
 	}
 	/* The port lies at the same place in both families. */
 	((struct sockaddr_in *)&l->sa)->sin_port = htons((uint16_t)port);
+	if (cfg_getstr(sec, "tls") && yesno_parse(cfg_getstr(sec, "tls"), &l->tls) < 0)
+		abort();	/* check_tls() was here */
 	l->port = (uint16_t)port;
 	l->name = strdup(title);
 	l->address = strdup(address);
 	c->n_listeners++;
 	return l->name && l->address ? 0 : -1;
+}
+
+/* ---- tls_name sections ---- */
+
+/* A host name as a client sends it (RFC 6066 3), or "*." and one. */
+static bool host_is_good(const char *name)
+{
+	if (strncmp(name, "*.", 2) == 0)
+		name += 2;
+	return *name && strlen(name) <= 253 && *name != '.' && strchr(name, '.') &&
+	       name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			   "0123456789-.")] == '\0';
+}
+
+static int check_cert_path(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *text = cfg_opt_getnstr(opt, 0);
+
+	if (text[0] == '/' && text_is_clean(text))
+		return 0;
+	return refuse(cfg, "%s = \"%s\" is no absolute path; it has to begin with /",
+		      cfg_opt_name(opt), text);
+}
+
+/* After the closing brace. The first place is ssl_cert's. */
+static int take_tls_name(cfg_t *cfg, cfg_opt_t *opt)
+{
+	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+	struct config *c = parse->config;
+	const char *title = cfg_title(sec), *cert = cfg_getstr(sec, "cert");
+	const char *key = cfg_getstr(sec, "key");
+	struct config_cert *to;
+
+	if (c->n_certs == 0)
+		c->n_certs = 1;
+	if (c->n_certs == TLS_IDENTITIES_MAX)
+		return refuse(cfg, "more than %d tls_name sections; use fewer",
+			      TLS_IDENTITIES_MAX - 1);
+	if (!title || !host_is_good(title))
+		return refuse(cfg, "tls_name \"%s\": no host name; write one such as "
+			      "\"mail.example.org\" or \"*.example.org\"", title ? title : "");
+	if (!cert || !key)
+		return refuse(cfg, "tls_name %s has no %s; write  tls_name \"%s\" { cert = "
+			      "\"/FILE\" key = \"/FILE\" }", title, cert ? "key" : "cert", title);
+	for (unsigned i = 1; i < c->n_certs; i++) {
+		if (strcasecmp(c->certs[i].name, title) == 0)
+			return refuse(cfg, "tls_name %s is there twice; keep one", title);
+	}
+	to = &c->certs[c->n_certs++];
+	to->name = strdup(title);
+	to->cert = strdup(cert);
+	to->key = strdup(key);
+	return to->name && to->cert && to->key ? note_where(cfg, &to->where) : -1;
 }
 
 /* ---- files ---- */
@@ -616,6 +700,9 @@ static void callbacks_set(cfg_t *cfg)
 	cfg_set_validate_func(cfg, "listen|port", check_port);
 	cfg_set_validate_func(cfg, "listen|tls", check_tls);
 	cfg_set_validate_func(cfg, "listen", take_listener);
+	cfg_set_validate_func(cfg, "tls_name|cert", check_cert_path);
+	cfg_set_validate_func(cfg, "tls_name|key", check_cert_path);
+	cfg_set_validate_func(cfg, "tls_name", take_tls_name);
 }
 
 static int config_parse(const char *file, struct buf *errors)
@@ -627,9 +714,16 @@ static int config_parse(const char *file, struct buf *errors)
 		CFG_FUNC("include", take_root_only),
 		CFG_END()
 	};
-	cfg_opt_t root[KEYS + 4], auth_opts[KEYS + 1];
+	cfg_opt_t name_opts[] = {
+		CFG_STR("cert", NULL, CFGF_NONE),
+		CFG_STR("key", NULL, CFGF_NONE),
+		CFG_FUNC("include", take_root_only),
+		CFG_END()
+	};
+	cfg_opt_t root[KEYS + 5], auth_opts[KEYS + 1];
 	cfg_opt_t sections[] = {
 		CFG_SEC("listen", listen_opts, CFGF_MULTI | CFGF_TITLE),
+		CFG_SEC("tls_name", name_opts, CFGF_MULTI | CFGF_TITLE),
 		CFG_SEC("auth", auth_opts, CFGF_NONE),
 		CFG_FUNC("include", take_include),
 		CFG_END()
@@ -674,6 +768,39 @@ static int check_passwords(const struct config *c, const char *file)
 				"listen imap { address = \"127.0.0.1\" port = 143 "
 				"tls = no }");
 	return 0;
+}
+
+/* What TLS needs: a certificate and its key, both or neither. */
+static int check_certs(struct config *c, const char *file)
+{
+	const struct settings *s = &c->settings;
+	struct config_cert *first = &c->certs[0];
+
+	if (!*s->ssl_cert != !*s->ssl_key)
+		return complain(parse->errors, file, 0, "has %s and no %s; a certificate needs "
+				"its key", *s->ssl_cert ? "ssl_cert" : "ssl_key",
+				*s->ssl_cert ? "ssl_key" : "ssl_cert");
+	for (unsigned i = 0; !*s->ssl_cert && i < c->n_listeners; i++) {
+		if (c->listeners[i].tls)
+			return complain(parse->errors, parse->tls_file, parse->tls_line,
+					"tls = yes, and there is no certificate; add ssl_cert "
+					"and ssl_key");
+	}
+	if (!*s->ssl_cert && (c->n_certs > 0 || *s->ssl_ca))
+		return complain(parse->errors, file, 0, "has %s and no ssl_cert; add ssl_cert and "
+				"ssl_key, which everybody else gets to see",
+				*s->ssl_ca ? "ssl_ca" : "a tls_name section");
+	if (!*s->ssl_cert)
+		return 0;
+	if (c->n_certs == 0)
+		c->n_certs = 1;
+	first->name = strdup("");
+	first->cert = strdup(s->ssl_cert);
+	first->key = strdup(s->ssl_key);
+	first->where = parse->cert_where;
+	c->ca_where = parse->ca_where;
+	parse->cert_where = parse->ca_where = NULL;
+	return first->name && first->cert && first->key ? 0 : -ENOMEM;
 }
 
 /* As root the programs become these users; as anybody else they stay. */
@@ -721,9 +848,14 @@ int config_load(const char *file, struct config *config, struct buf *errors)
 	if (ret == 0)
 		ret = check_passwords(config, file);
 	if (ret == 0)
+		ret = check_certs(config, file);
+	if (ret == 0)
 		ret = check_users(config, file);
 	parse = NULL;
 	free(p.password_file);
+	free(p.tls_file);
+	free(p.cert_where);
+	free(p.ca_where);
 	if (ret < 0)
 		config_deinit(config);
 	return ret;
@@ -735,6 +867,13 @@ void config_deinit(struct config *config)
 		free(config->listeners[i].name);
 		free(config->listeners[i].address);
 	}
+	for (unsigned i = 0; i < config->n_certs; i++) {
+		free(config->certs[i].name);
+		free(config->certs[i].cert);
+		free(config->certs[i].key);
+		free(config->certs[i].where);
+	}
+	free(config->ca_where);
 	settings_deinit(&config->settings);
 	memset(config, 0, sizeof(*config));
 }

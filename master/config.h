@@ -13,6 +13,7 @@
 #include "lib/buf.h"
 #include "lib/log.h"
 #include "lib/settings.h"
+#include "lib/tls-cert.h"
 
 #define CONFIG_DEFAULT_FILE	"/etc/dormouse/dormouse.conf"
 /* imap-login gets them all in one message; nobody needs as many. */
@@ -26,8 +27,16 @@ struct config_listener {
 	struct sockaddr_storage sa;
 	socklen_t sa_len;
 };
+struct config_cert {
+	char *name;			/* for SNI; the first: "" */
+	char *cert, *key;		/* files */
+	char *where;			/* "FILE:LINE" */
+};
 struct config {
 	struct settings settings;
+	struct config_cert certs[TLS_IDENTITIES_MAX];
+	unsigned n_certs;		/* 0: no TLS */
+	char *ca_where;			/* of ssl_ca */
 	struct config_listener listeners[CONFIG_LISTENERS_MAX];
 	unsigned n_listeners;
 };

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "master/certs.h"
 #include "master/config.h"
 #include "master/dormouse.h"
 #include "master/spawn.h"
@@ -47,6 +48,29 @@ static int log_redirect(const struct settings *s)
 	return dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
 }
 
+/* Certificates and keys, as the server would read them. False: told. */
+static bool certs_good(const struct config *config)
+{
+	struct buf errors, notes;
+	struct certs certs;
+	int ret;
+
+	buf_init(&errors, CERTS_ERRORS_MAX_BYTES);
+	buf_init(&notes, CERTS_ERRORS_MAX_BYTES);
+	ret = certs_load(config, &certs, &errors, &notes);
+	if (ret == 0)
+		certs_deinit(&certs);
+	else if (errors.len == 0)
+		dormouse_fail("certificates: %s", strerror(-ret));
+	if (errors.len > 0)
+		fwrite(errors.data, 1, errors.len, stderr);
+	if (notes.len > 0)
+		fwrite(notes.data, 1, notes.len, stderr);
+	buf_deinit(&errors);
+	buf_deinit(&notes);
+	return ret == 0;
+}
+
 int cmd_start(struct invocation *inv)
 {
 	char launcher[PATH_MAX], file[PATH_MAX], user[32], level[4];
@@ -55,7 +79,7 @@ int cmd_start(struct invocation *inv)
 	unsigned n = 2;
 	int ret = dormouse_config(inv, &config);
 
-	if (ret < 0)
+	if (ret < 0 || !certs_good(&config))
 		return DORMOUSE_FAILED;
 	if (!realpath(inv->config_file, file))
 		return dormouse_fail("%s: %s", inv->config_file, strerror(errno));
@@ -90,6 +114,10 @@ int cmd_check_config(struct invocation *inv)
 
 	if (dormouse_config(inv, &config) < 0)
 		return DORMOUSE_FAILED;
+	if (!certs_good(&config)) {
+		config_deinit(&config);
+		return DORMOUSE_FAILED;
+	}
 	printf("%s: good (%u listener%s, run directory %s)\n", inv->config_file,
 	       config.n_listeners, config.n_listeners == 1 ? "" : "s",
 	       config.settings.base_dir);

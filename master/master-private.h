@@ -7,6 +7,7 @@
 
 #include "lib/loop.h"
 #include "master/binaries.h"
+#include "master/certs.h"
 #include "master/config.h"
 #include "master/control.h"
 #include "master/items.h"
@@ -69,6 +70,10 @@ struct master {
 	pid_t launcher_pid, keeper_pid;
 	int keeper_pidfd;
 
+	struct certs certs;
+	struct certs_stamp certs_stamp;	/* of the files that were tried last */
+	struct loop_timer certs_timer;
+
 	struct control *control;
 	struct control_host control_host;
 	struct loop_timer stop_timer;
@@ -107,6 +112,11 @@ bool master_upgrade_reaped(struct master *m, pid_t pid, int status);
 /* The server stops: no upgrade any more. */
 void master_upgrade_stop(struct master *m);
 void master_upgrade_deinit(struct master *m);
+/* master-certs.c. After the items are complete. 0 or -errno, logged. */
+int master_certs_begin(struct master *m);
+void master_certs_end(struct master *m);
+/* SETUP's last fields for imap-login. */
+void master_certs_pack(struct master *m, struct ipc_out *out);
 
 /* master-status.c */
 void master_status(void *ctx, int fd);

@@ -246,6 +246,7 @@ static void setup_login(struct master *m, struct ipc_out *out)
 		ipc_out_fd(out, fd);
 	}
 	ipc_out_fd(out, items_get(&m->items, "login-write"));
+	master_certs_pack(m, out);
 }
 
 static void on_program_setup(void *ctx, struct program *p, struct ipc_out *out)
@@ -520,6 +521,8 @@ static int master_begin(struct master *m)
 	if (ret == 0)
 		ret = items_complete(m);
 	if (ret == 0)
+		ret = master_certs_begin(m);
+	if (ret == 0)
 		ret = keeper_keep_all(m->keeper_fd, &m->items);
 	if (ret == 0)
 		ret = control_begin(m);
@@ -534,6 +537,7 @@ static void master_deinit(struct master *m)
 	for (unsigned i = 0; i < m->n_programs; i++)
 		program_deinit(&m->programs[i]);
 	control_destroy(&m->control);
+	master_certs_end(m);
 	if (m->loop) {
 		loop_timer_cancel(m->loop, &m->keeper_timer);
 		loop_timer_cancel(m->loop, &m->introduce_timer);
@@ -560,6 +564,7 @@ int master_run(const struct master_options *opt, const struct config *config)
 		return MASTER_EXIT_START;
 	m->opt = opt;
 	m->config = config;
+	m->certs.ca_fd = -1;
 	m->keeper_fd = m->launcher_fd = m->keeper_pidfd = -1;
 	m->started_ms = clock_ms();
 	binaries_inherit(&m->binaries, MASTER_FD_BINARIES);

@@ -28,7 +28,12 @@
 #include "lib/ipc-proto.h"
 #include "lib/ipc.h"
 #include "lib/limits.h"
+#include "lib/memfd.h"
 #include "lib/settings.h"
+#include "lib/stream-tls.h"
+#include "lib/stream.h"
+#include "lib/tls-cert.h"
+#include "lib/tls-tickets.h"
 #include "state/ticket.h"
 
 struct child {
@@ -42,9 +47,18 @@ static struct settings settings;
 static struct ticket_key key;
 static uint8_t boot_id[16];
 static int key_fd, queue_read, queue_write, holder = -1;
-static int listeners[3];
+static int listeners[4];
+static bool listener_tls[4];
 static unsigned n_listeners;
 static bool queue_paused;
+static struct {
+	const char *name, *file;	/* chain and key in one file */
+} certs[TLS_IDENTITIES_MAX];
+static unsigned n_certs;
+static const char *ca_file;
+static struct tls_ticket_keys tickets;
+static int tickets_fd = -1;
+static struct tls_crypto *crypto;
 
 __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *fmt, ...)
 {
@@ -139,6 +153,42 @@ static void auth_start(void)
 	child_wait_ready(&auth);
 }
 
+static int file_memfd(const char *path)
+{
+	static char text[TLS_PEM_MAX_BYTES];
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int memfd;
+
+	must(fd, path);
+	ssize_t n = read(fd, text, sizeof(text));
+	if (n < 0)
+		die("%s: %s", path, strerror(errno));
+	must(memfd_make("pem", text, (size_t)n, &memfd), "memfd");
+	return memfd;
+}
+
+static void rotate_tickets(void)
+{
+	must(tls_ticket_keys_make(&tickets, tickets_fd >= 0 ? &tickets : NULL, 1), "tickets");
+	fd_close(&tickets_fd);
+	must(tls_ticket_keys_memfd(&tickets, &tickets_fd), "tickets");
+}
+
+/* The descriptors stay open until the message is gone: they are few. */
+static void certs_put(struct ipc_out *out)
+{
+	ipc_out_array(out, n_certs);
+	for (unsigned i = 0; i < n_certs; i++)
+		ipc_out_str(out, certs[i].name);
+	ipc_out_bool(out, ca_file != NULL);
+	for (unsigned i = 0; i < n_certs; i++)
+		ipc_out_fd(out, file_memfd(certs[i].file));
+	if (ca_file)
+		ipc_out_fd(out, file_memfd(ca_file));
+	if (n_certs > 0)
+		ipc_out_fd(out, tickets_fd);
+}
+
 static void login_start(void)
 {
 	child_start(&login);
@@ -149,10 +199,11 @@ static void login_start(void)
 		ipc_out_array(out, 3);
 		ipc_out_str(out, "");
 		ipc_out_u64(out, 143);
-		ipc_out_bool(out, getenv("HARNESS_TLS") != NULL);
+		ipc_out_bool(out, listener_tls[i]);
 		ipc_out_fd(out, listeners[i]);
 	}
 	ipc_out_fd(out, queue_write);
+	certs_put(out);
 	must(ipc_send_free(login.setup, &out), "SETUP");
 	child_wait_ready(&login);
 }
@@ -170,7 +221,8 @@ static void child_reap(struct child *c, const char *name)
 
 /* ---- listeners ---- */
 
-static void listen_on(int family, const char *name)
+/* tls: what it is called, else NULL. */
+static void listen_on(int family, const char *name, const char *tls)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET };
 	struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6 };
@@ -189,11 +241,43 @@ static void listen_on(int family, const char *name)
 		return;
 	}
 	getsockname(fd, sa, &len);
-	printf("listen %s %u\n", name, ntohs(family == AF_INET ? sin.sin_port : sin6.sin6_port));
+	printf("listen %s %u\n", tls ? tls : name, ntohs(family == AF_INET ? sin.sin_port : sin6.sin6_port));
+	listener_tls[n_listeners] = tls != NULL;
 	listeners[n_listeners++] = fd;
 }
 
 /* ---- the spare ---- */
+
+/* Goes on where imap-login stopped: answers each line with its tag, up to
+ * LOGOUT. What imap-login had read comes first. */
+static void tls_serve(int fd, const char *tag, const uint8_t *input, size_t input_len,
+	const uint8_t *blob, size_t blob_len)
+{
+	struct stream *s = stream_create(fcntl(fd, F_DUPFD_CLOEXEC, 0), 1 << 20);
+	bool out = false;
+
+	must(stream_push_tls_blob(s, crypto, blob, blob_len), "TLS state");
+	must(stream_unread(s, input, input_len), "input");
+	stream_set_wait(s, 20000);
+	stream_printf(s, "%s OK Logged in.\r\n", tag);
+	while (!out && stream_drain(s) == 0) {
+		size_t len;
+		const uint8_t *data = stream_input(s, &len), *lf = memchr(data, '\n', len);
+		if (!lf) {
+			if (stream_fill_wait(s) <= 0)
+				break;
+			continue;
+		}
+		len = (size_t)(lf + 1 - data);
+		out = len >= 8 && memcmp(lf - 7, "LOGOUT\r", 7) == 0;
+		stream_printf(s, "%.*s OK %zu bytes\r\n", (int)strcspn((const char *)data, " "),
+			data, len);
+		stream_consume(s, len);
+	}
+	(void)stream_drain(s);
+	stream_tls_close(s);
+	stream_destroy(&s);
+}
 
 static void print_text(struct cursor *c, const char *name)
 {
@@ -221,7 +305,9 @@ static void session_print(const struct ticket *t, struct cursor *c, int fd)
 	printf(" input=");
 	for (size_t i = 0; input && i < n; i++)
 		printf("%02x", input[i]);
-	printf(" tls=%u", cursor_u32(c));
+	n = cursor_u32(c);
+	cursor_bytes(c, n);
+	printf(" tls=%zu", n);
 	printf(" %s\n", cursor_done(c) ? "complete" : "MALFORMED");
 }
 
@@ -237,6 +323,14 @@ static void session_answer(struct cursor c, int fd)
 	cursor_u64(&c);
 	size_t len = cursor_u16(&c);
 	const uint8_t *tag = cursor_bytes(&c, len);
+	size_t input_len = cursor_u32(&c);
+	const uint8_t *input = cursor_bytes(&c, input_len);
+	size_t blob_len = cursor_u32(&c);
+	if (blob_len > 0 && tag) {
+		snprintf(line, sizeof(line), "%.*s", (int)len, tag);
+		tls_serve(fd, line, input, input_len, cursor_bytes(&c, blob_len), blob_len);
+		return;
+	}
 	int n = snprintf(line, sizeof(line), "%.*s OK Logged in.\r\n", (int)len,
 		tag ? (const char *)tag : "?");
 	if (write(fd, line, (size_t)n) != n)
@@ -262,8 +356,10 @@ static bool session_take(void)
 	if (e != TICKET_OK)
 		die("bad ticket: %s", ticket_strerror(e));
 	cursor_init(&c, packet + 1 + ticket_len, (size_t)len - 1 - ticket_len);
-	session_answer(c, fd);
+	struct cursor answer = c;
 	session_print(&t, &c, fd);
+	session_answer(answer, fd);
+	explicit_bzero(packet, sizeof(packet));
 	close(fd);
 	return true;
 }
@@ -399,6 +495,18 @@ static void do_nonsense(void)
 	close(fds[1]);
 }
 
+/* The files again; imap-login has them when it answers what comes next. */
+static void do_certs(bool rotate)
+{
+	struct ipc_out *out = ipc_out_create(IPC_CERTS);
+
+	if (rotate)
+		rotate_tickets();
+	certs_put(out);
+	must(ipc_send_free(login.setup, &out), "CERTS");
+	do_status(&login);
+}
+
 static void obey(char *line)
 {
 	char *args = strchr(line, ' ');
@@ -441,6 +549,14 @@ static void obey(char *line)
 		do_stop(&login, "imap-login", (unsigned)atoi(args));
 	} else if (strcmp(line, "stop-auth") == 0) {
 		do_stop(&auth, "auth", (unsigned)atoi(args));
+	} else if (strcmp(line, "restart-login") == 0) {
+		kill(login.pid, SIGKILL);
+		child_reap(&login, "imap-login");
+		login_start();
+		introduce();
+		printf("restarted %d\n", (int)login.pid);
+	} else if (strcmp(line, "certs") == 0) {
+		do_certs(strcmp(args, "rotate") == 0);
 	} else if (strcmp(line, "leave-login") == 0) {
 		fd_close(&login.setup);
 		printf("left\n");
@@ -481,6 +597,17 @@ static void set(const char *assignment)
 	};
 	const char *value = strchr(assignment, '=');
 
+	if (strncmp(assignment, "ca=", 3) == 0) {
+		ca_file = value + 1;
+		return;
+	}
+	/* cert=FILE, cert=NAME:FILE */
+	if (strncmp(assignment, "cert", 4) == 0 && value && n_certs < TLS_IDENTITIES_MAX) {
+		char *colon = strchr(value, ':');
+		certs[n_certs].file = colon ? colon + 1 : value + 1;
+		certs[n_certs++].name = colon ? strndup(value + 1, (size_t)(colon - value - 1)) : "";
+		return;
+	}
 	for (size_t i = 0; value && i < sizeof(names) / sizeof(names[0]); i++) {
 		size_t len = strlen(names[i].name);
 		if (strncmp(assignment, names[i].name, len) != 0 || assignment + len != value)
@@ -548,9 +675,16 @@ int main(int argc, char **argv)
 	must(ipc_pair(fds), "login queue");
 	queue_read = fds[0];
 	queue_write = fds[1];
-	listen_on(AF_INET, "127.0.0.1");
-	listen_on(AF_INET, "0.0.0.0");
-	listen_on(AF_INET6, "::");
+	crypto = tls_crypto_create();
+	if (!crypto)
+		die("no crypto");
+	listen_on(AF_INET, "127.0.0.1", NULL);
+	listen_on(AF_INET, "0.0.0.0", NULL);
+	listen_on(AF_INET6, "::", NULL);
+	if (n_certs > 0) {
+		rotate_tickets();
+		listen_on(AF_INET, "127.0.0.1", "tls");
+	}
 	auth_start();
 	login_start();
 	introduce();
@@ -568,5 +702,6 @@ int main(int argc, char **argv)
 	if (auth.pid > 0)
 		child_reap(&auth, "auth");
 	settings_deinit(&settings);
+	tls_crypto_destroy(&crypto);
 	return EXIT_SUCCESS;
 }

@@ -906,19 +906,6 @@ def listening(s):
 
 
 @test()
-def listeners_with_tls_are_refused_for_now(s):
-    os.environ["HARNESS_TLS"] = "1"
-    try:
-        t = subprocess.run([HARNESS, AUTH, LOGIN, "base_dir=" + s.dir.name] +
-                           (["auth_user=nobody", "login_user=nobody"] if ROOT else []),
-                           stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                           timeout=PATIENCE)
-    finally:
-        del os.environ["HARNESS_TLS"]
-    assert t.returncode != 0 and "wants TLS from the first byte" in t.stderr, t.stderr
-
-
-@test()
 def programs_give_up_their_rights(s):
     if not ROOT:
         return "not root"

@@ -213,7 +213,7 @@ class TestConfig(Case):
         ('listen a { address = "127.0.0.1" }', 1, 'listen a has no port'),
         ('listen a { port = 1 }', 1, 'listen a has no address'),
         ('listen a {\n adress = "::1"\n port = 1\n}', 2, 'did you mean address?'),
-        ('listen a {\n address = "127.0.0.1" port = 0\n tls = yes\n}', 3, 'has no TLS yet'),
+        ('listen a {\n address = "127.0.0.1" port = 0\n tls = yes\n}', 3, 'no certificate; add ssl_cert'),
         ('listen a { address = "::1" port = 0 }\nlisten a { address = "::1" port = 0 }', 2, 'there twice'),
         ('listen a { address = "::1" port = 7 }\nlisten b { address = "::1" port = 7 }', 2,
          'listen b has the address and port of listen a'),
