@@ -120,6 +120,8 @@ class Server:
         self.log_path = os.path.join(self.dir, "log")
         os.mkdir(os.path.join(self.dir, "home"), 0o755)
         open(self.passwd, "w").close()
+        if tls:
+            self.make_certificate()
         for user in users:
             self.add_user(user)
         self.write_conf()
@@ -134,6 +136,23 @@ class Server:
         with open(self.passwd, "a") as f:
             f.write("%s:{PLAIN}secret:%d:%d::%s::\n" % (user, uid, uid if self.root
                                                         else os.getegid(), home))
+
+    def make_certificate(self):
+        """Of its own for "localhost", good for a day; certificate and key in one file."""
+        self.pem = os.path.join(self.dir, "pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj",
+                        "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                        "-keyout", self.pem + ".key", "-out", self.pem + ".crt"],
+                       check=True, capture_output=True)
+        with open(self.pem, "w") as f:
+            for part in (".crt", ".key"):
+                with open(self.pem + part) as g:
+                    f.write(g.read())
+
+    def context(self):
+        """For its clients."""
+        return ssl.create_default_context(cafile=self.pem + ".crt")
 
     def write_conf(self):
         options = {"hibernate_after": "1h", "keepalive_interval": "2m", "log_level": "debug"}
@@ -152,6 +171,9 @@ class Server:
                              else "%s = %s" % (key, value))
         lines.append("auth {\n\t" + "\n\t".join(auth) + "\n}")
         lines.append('listen imap {\n\taddress = "127.0.0.1"\n\tport = 0\n}')
+        if self.tls:
+            lines.append('listen imaps {\n\taddress = "127.0.0.1"\n\tport = 0\n\ttls = yes\n}')
+            lines += ['ssl_%s = "%s"' % (key, self.pem) for key in ("cert", "key")]
         with open(self.conf, "w") as f:
             f.write("\n".join(lines) + "\n")
 
@@ -172,7 +194,8 @@ class Server:
             return os.path.exists(ports) and self.ready()
         self.wait(up, "the server to start")
         with open(ports) as f:
-            self.port = int(f.read().split()[2])
+            for name, _, port in (line.split() for line in f):
+                setattr(self, "tls_port" if name == "imaps" else "port", int(port))
         return self
 
     def ready(self):
