@@ -29,6 +29,16 @@ static struct {
 	uint8_t key[32];
 } keyed[64];
 
+/* Which of its functions fails, after how many calls. */
+enum { FAIL_NOTHING, FAIL_INIT, FAIL_TAG, FAIL_KDF };
+static int failing;
+static int fail_after;
+
+static bool refuse(int what)
+{
+	return failing == what && fail_after-- == 0;
+}
+
 int __real_EVP_CipherInit_ex2(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher,
 	const unsigned char *key, const unsigned char *iv, int enc, const OSSL_PARAM params[]);
 int __wrap_EVP_CipherInit_ex2(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher,
@@ -37,7 +47,8 @@ int __wrap_EVP_CipherInit_ex2(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher,
 int __wrap_EVP_CipherInit_ex2(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher,
 	const unsigned char *key, const unsigned char *iv, int enc, const OSSL_PARAM params[])
 {
-	int ret = __real_EVP_CipherInit_ex2(ctx, cipher, key, iv, enc, params);
+	int ret = refuse(FAIL_INIT) ? 0
+				    : __real_EVP_CipherInit_ex2(ctx, cipher, key, iv, enc, params);
 	size_t slot = 0;
 
 	if (!enc || ret != 1)
@@ -69,6 +80,26 @@ int __wrap_EVP_CIPHER_CTX_reset(EVP_CIPHER_CTX *ctx)
 {
 	n_resets++;
 	return __real_EVP_CIPHER_CTX_reset(ctx);
+}
+
+int __real_EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *ctx, int type, int arg, void *ptr);
+int __wrap_EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *ctx, int type, int arg, void *ptr);
+
+/* The tag, in either direction. */
+int __wrap_EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *ctx, int type, int arg, void *ptr)
+{
+	return refuse(FAIL_TAG) ? 0 : __real_EVP_CIPHER_CTX_ctrl(ctx, type, arg, ptr);
+}
+
+int __real_EVP_KDF_derive(EVP_KDF_CTX *ctx, unsigned char *out, size_t n,
+	const OSSL_PARAM params[]);
+int __wrap_EVP_KDF_derive(EVP_KDF_CTX *ctx, unsigned char *out, size_t n,
+	const OSSL_PARAM params[]);
+
+int __wrap_EVP_KDF_derive(EVP_KDF_CTX *ctx, unsigned char *out, size_t n,
+	const OSSL_PARAM params[])
+{
+	return refuse(FAIL_KDF) ? 0 : __real_EVP_KDF_derive(ctx, out, n, params);
 }
 
 static int use_cmp(const void *a, const void *b)
@@ -626,6 +657,108 @@ static void test_tls_a_failed_seal_is_not_repeated(void)
 	}
 }
 
+static void fail_next(int what, int after)
+{
+	failing = what;
+	fail_after = after;
+}
+
+/* Dead, silent, and without keys. */
+static bool gone(struct tls_record *t)
+{
+	static const struct tls_direction zero;
+	struct buf out;
+	bool good;
+
+	failing = FAIL_NOTHING;
+	buf_init(&out, 4096);
+	good = t->dead && tls_record_control(crypto, t, &out) == 0 &&
+	       tls_record_seal(crypto, t, "x", 1, &out) == -EPERM && out.len == 0 &&
+	       tls_record_export(t, &out) == -EPERM &&
+	       memcmp(&t->rd, &zero, sizeof(zero)) == 0 &&
+	       memcmp(&t->wr, &zero, sizeof(zero)) == 0;
+	buf_deinit(&out);
+	return good;
+}
+
+/* libcrypto may fail at any of its calls, short of memory for one. */
+static void test_tls_failures_of_libcrypto_kill(void)
+{
+	EVERY_SUITE(v, s) {
+		struct tls_record t;
+		struct peer p;
+		struct buf out;
+
+		buf_init(&out, 4096);
+		for (int what = FAIL_INIT; what <= FAIL_TAG; what++) {
+			peer_pair(crypto, v, s, &t, &p);
+			fail_next(what, 0);
+			check_row(tls_record_seal(crypto, &t, "x", 1, &out) == -EIO, ROW(v, s));
+			check_row(out.len == 0 && gone(&t), ROW(v, s));
+
+			/* Reading: the client is told that it is our fault. */
+			peer_pair(crypto, v, s, &t, &p);
+			peer_seal(&p, PEER_DATA, "x", 1, 0, &out);
+			fail_next(what, 0);
+			check_row(feed(crypto, &t, &out) == TLS_FAIL && t.alert == 80, ROW(v, s));
+			failing = FAIL_NOTHING;
+			check(tls_record_control(crypto, &t, &out) == 0 && out.len > 0);
+			check_row(gone(&t), ROW(v, s));
+			buf_reset(&out);
+		}
+		buf_deinit(&out);
+	}
+	for (int after = 0; after < 3; after++) {
+		struct tls_record t;
+		struct peer p;
+		struct buf out;
+
+		buf_init(&out, 4096);
+		peer_pair(crypto, TLS_V13, TLS_AES128_GCM_SHA256, &t, &p);
+		fail_next(FAIL_KDF, after);
+		check_row(tls_record_update(crypto, &t, false, &out) == -EIO && gone(&t), after);
+		buf_reset(&out);
+		peer_pair(crypto, TLS_V13, TLS_AES128_GCM_SHA256, &t, &p);
+		peer_seal_update(&p, false, &out);
+		fail_next(FAIL_KDF, after);
+		check_row(feed(crypto, &t, &out) == TLS_FAIL && t.alert == 80, after);
+		failing = FAIL_NOTHING;
+		check(tls_record_control(crypto, &t, &out) == 0 && out.len > 0);
+		check_row(gone(&t), after);
+		buf_deinit(&out);
+	}
+}
+
+static void test_tls_failures_of_libcrypto_begin_nothing(void)
+{
+	static const uint8_t z[48];
+	struct tls_record t, out = { 0 }, zero = { 0 };
+	struct tls_crypto *c;
+	struct peer p;
+	struct buf blob;
+
+	fail_next(FAIL_KDF, 2);
+	check(tls_record_init13(crypto, &t, TLS_AES128_GCM_SHA256, z, 0, z, 0) == -EIO);
+	check(gone(&t));
+	fail_next(FAIL_KDF, 0);
+	check(tls_record_init12(crypto, &t, TLS_AES128_GCM_SHA256, z, z, z, 1, 1, 1) == -EIO);
+	check(gone(&t));
+	peer_pair(crypto, TLS_V13, TLS_AES256_GCM_SHA384, &t, &p);
+	buf_init(&blob, 256);
+	check(tls_record_export(&t, &blob) == 0);
+	fail_next(FAIL_KDF, 3);
+	check(tls_record_import(crypto, &out, blob.data, blob.len) == -EIO);
+	check(memcmp(&out, &zero, sizeof(out)) == 0);
+	buf_deinit(&blob);
+	for (int what = FAIL_INIT; what <= FAIL_KDF; what++) {
+		fail_next(what, 1);
+		c = tls_crypto_create();
+		check_row(c == NULL, what);
+		failing = FAIL_NOTHING;
+		tls_crypto_destroy(&c);
+	}
+}
+
 int main(void)
 {
 	static const struct unit_test tests[] = {
@@ -641,6 +774,8 @@ int main(void)
 		UNIT_TEST(test_tls_a_copy_would_be_found),
 		UNIT_TEST(test_tls_contexts_forget_keys),
 		UNIT_TEST(test_tls_a_failed_seal_is_not_repeated),
+		UNIT_TEST(test_tls_failures_of_libcrypto_kill),
+		UNIT_TEST(test_tls_failures_of_libcrypto_begin_nothing),
 	};
 	int status;
 
