@@ -45,8 +45,10 @@ const char *layers_refusal(struct session *s)
 
 int layers_window(struct session *s, struct buf *out)
 {
-	return stream_has_deflate(s->stream) ?
-		stream_deflate_export(s->stream, s->set->compress_window_max_bytes, out) : 0;
+	/* An upgrade is worth any window (doc/architecture.md). */
+	size_t budget = s->replace_by_ms != 0 ? SIZE_MAX : s->set->compress_window_max_bytes;
+
+	return stream_has_deflate(s->stream) ? stream_deflate_export(s->stream, budget, out) : 0;
 }
 
 int layers_tls(struct session *s, struct buf *out)
