@@ -104,6 +104,7 @@ class Server:
     def __init__(self, name="dm", users=("anna",), stage=STAGE, keep=False, env=None, tls=False,
                  deflate=False, **options):
         self.tls, self.deflate = tls, deflate   # how its clients come
+        self.contexts = {}
         self.dir = tempfile.mkdtemp(prefix="dormouse-%s-" % name)
         os.chmod(self.dir, 0o755)
         self.stage = stage
@@ -150,9 +151,17 @@ class Server:
                 with open(self.pem + part) as g:
                     f.write(g.read())
 
-    def context(self):
-        """For its clients."""
-        return ssl.create_default_context(cafile=self.pem + ".crt")
+    def context(self, version=None, ciphers=None):
+        """For its clients; of any version if none is named."""
+        key = (version, ciphers)
+        if key not in self.contexts:
+            context = ssl.create_default_context(cafile=self.pem + ".crt")
+            if version:
+                context.minimum_version = context.maximum_version = version
+            if ciphers:
+                context.set_ciphers(ciphers)
+            self.contexts[key] = context
+        return self.contexts[key]
 
     def write_conf(self):
         options = {"hibernate_after": "1h", "keepalive_interval": "2m", "log_level": "debug"}
@@ -451,7 +460,11 @@ class Wire:
             at = random.randrange(1, len(data))
             self.sock.sendall(data[:at])
             time.sleep(random.choice((0, 0.002, 0.01)))
-            data = data[at:]
+            try:
+                self.sock.sendall(data[at:])
+            except (BrokenPipeError, ConnectionResetError):
+                pass    # the first piece woke the session, to a BYE: it is there to read
+            return
         self.sock.sendall(data)
 
     def recv_tls(self, size):

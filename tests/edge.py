@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The edge: deliveries at random moments around falling asleep and waking.
 
-    edge.py [-n DELIVERIES] [-c CLIENTS] [--late SECONDS]
+    edge.py [-n DELIVERIES] [-c CLIENTS] [-t WIRE] [--late SECONDS]
 
 Each client idles on a mailbox of its own; hibernate_after is so short that the
 session falls asleep all the time. Lost: never announced. Late: announced after
@@ -90,12 +90,15 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("-n", type=int, default=2000)
     p.add_argument("-c", type=int, default=16)
+    p.add_argument("-t", "--wire", choices=("plain", "tls", "deflate", "both"), default="plain")
     p.add_argument("--late", type=float, default=30)
     a = p.parse_args()
     seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
     print("SEED=%d" % seed)
     users = ["e%d" % i for i in range(a.c)]
-    with dm.Server("edge", users=users, hibernate_after="%dms" % AFTER_MS) as server:
+    with dm.Server("edge", users=users, hibernate_after="%dms" % AFTER_MS,
+                   tls=a.wire in ("tls", "both"),
+                   deflate=a.wire in ("deflate", "both")) as server:
         idlers = [Idler(server, u, a.n // a.c, a.late, seed + i) for i, u in enumerate(users)]
         for t in idlers:
             t.start()

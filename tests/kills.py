@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """kill -9 of sender or receiver while sessions change hands, at random moments.
 
-    kills.py [-n KILLS] [-c CLIENTS]
+    kills.py [-n KILLS] [-c CLIENTS] [-t WIRE] [--keepalive MS]
 
 Clients idle with a hibernate_after so short that they change hands all the
 time, get mail and send DONE. Meanwhile `imap` processes are killed (serving
@@ -12,6 +12,9 @@ imap-hibernate, the keeper, master, launcher. What must hold:
   never two:   no answer comes twice, no tag is answered that is not pending,
                EXISTS never counts more than was delivered
   a kill of imap-hibernate, keeper, master or launcher costs no connection
+  over TLS and COMPRESS (-t): the client can read every byte that came, so no
+               record is missing, out of order or there twice; with --keepalive
+               many of the kills happen while keepalives are written
 Prints its seed and takes SEED=.
 """
 import argparse
@@ -35,7 +38,7 @@ class Idler(threading.Thread):
         self.test, self.server, self.user = test, test.server, user
         self.random = random.Random(seed)
         self.error = None
-        self.turns = self.lost = self.count = 0
+        self.turns = self.lost = self.count = self.keepalives = 0
 
     def run(self):
         try:
@@ -69,6 +72,7 @@ class Idler(threading.Thread):
             self.count += 1
             while True:
                 line = client.line()
+                self.keepalives += line == "* OK Still here"
                 m = re.match(r"\* (\d+) EXISTS", line)
                 if m and int(m.group(1)) > self.count:
                     raise dm.Failure("EXISTS %s of %d" % (m.group(1), self.count))
@@ -77,6 +81,7 @@ class Idler(threading.Thread):
                 if not m and not re.match(r"\* (\d+ RECENT|OK Still here)", line):
                     raise dm.Failure("unexpected: " + line)
         untagged, tagged = client.done()
+        self.keepalives += untagged.count("* OK Still here")
         if " OK " not in tagged:
             raise dm.Failure("DONE answered: " + tagged)
         if what < 0.8:
@@ -129,8 +134,10 @@ class Test:
 
     def run(self):
         users = ["k%d" % i for i in range(self.a.c)]
-        with dm.Server("kills", users=users, hibernate_after="%dms" % AFTER_MS,
-                       spares="6") as self.server:
+        options = {"keepalive_interval": "%dms" % self.a.keepalive} if self.a.keepalive else {}
+        with dm.Server("kills", users=users, hibernate_after="%dms" % AFTER_MS, spares="6",
+                       tls=self.a.wire in ("tls", "both"),
+                       deflate=self.a.wire in ("deflate", "both"), **options) as self.server:
             idlers = [Idler(self, u, self.random.random()) for u in users]
             for t in idlers:
                 t.start()
@@ -147,8 +154,11 @@ class Test:
                 t.join(dm.PATIENCE + 10)
             errors = [t.error for t in idlers if t.error]
             errors += ["%s hangs" % t.user for t in idlers if t.is_alive()]
-            print("kills: %s; turns %d, connections that ended with their imap %d" % (
-                self.kills, sum(t.turns for t in idlers), sum(t.lost for t in idlers)))
+            print("kills: %s; turns %d, keepalives %d, connections that ended with their imap %d"
+                  % (self.kills, sum(t.turns for t in idlers), sum(t.keepalives for t in idlers),
+                     sum(t.lost for t in idlers)))
+            if self.a.keepalive and not sum(t.keepalives for t in idlers):
+                errors.append("no keepalive came: this run proves nothing")
             if errors:
                 print(self.server.tail(80))
                 raise dm.Failure("\n".join(errors))
@@ -160,6 +170,8 @@ def main():
     p.add_argument("-n", type=int, default=2000)
     p.add_argument("-c", type=int, default=12)
     p.add_argument("--others", type=int, default=24)
+    p.add_argument("-t", "--wire", choices=("plain", "tls", "deflate", "both"), default="plain")
+    p.add_argument("--keepalive", type=int, default=0, metavar="MS")
     a = p.parse_args()
     seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
     print("SEED=%d" % seed)
