@@ -12,11 +12,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # name: (lists it belongs to, command)
 TESTS = {
     "talks": ({"fast", "sanitized"}, ["talk.py"]),
+    "talks-wrapped": ({"fast", "sanitized"}, ["talk.py", "-t", "both", "-m", "always"]),
+    "wire": ({"fast", "sanitized"}, ["wire.py"]),
     "ordinary-user": ({"fast"}, ["ordinary_user.py"]),
     "attack": ({"fast", "sanitized"}, ["attack.py"]),
     "edge": ({"fast"}, ["edge.py", "-n", "2000"]),
     "edge-short": ({"sanitized"}, ["edge.py", "-n", "300", "-c", "6"]),
     "kills": ({"fast"}, ["kills.py", "-n", "2000"]),
+    "edge-wrapped": ({"fast"}, ["edge.py", "-n", "500", "-t", "both"]),
+    "kills-wrapped": ({"fast"}, ["kills.py", "-n", "300", "--others", "12", "-t", "both",
+                                 "--keepalive", "10"]),
     "weather": ({"fast"}, ["weather.py"]),
     "upgrade": ({"fast"}, ["upgrade.py"]),
     "upgrade-short": ({"sanitized"}, ["upgrade.py", "--clients", "20", "--upgrades", "2",
