@@ -52,7 +52,7 @@ static int listener_open(const struct config_listener *l, int *fd_r)
 	return 0;
 }
 
-static bool listener_listens(int fd)
+bool listener_listens(int fd)
 {
 	int value = 0;
 	socklen_t len = sizeof(value);
@@ -114,13 +114,19 @@ static int listener_prepare(const struct config_listener *l, struct items *items
 	return 0;
 }
 
-int listeners_prepare(const struct config *config, struct items *items)
+int listeners_prepare(const struct config *config, struct items *items,
+		      const char **missing_r)
 {
 	int ret = 0;
 
 	listeners_end_old(config, items);
-	for (unsigned i = 0; i < config->n_listeners && ret == 0; i++)
+	for (unsigned i = 0; i < config->n_listeners && ret == 0; i++) {
 		ret = listener_prepare(&config->listeners[i], items);
+		if (ret < 0 && missing_r != NULL) {
+			*missing_r = config->listeners[i].name;
+			ret = 0;
+		}
+	}
 	return ret;
 }
 

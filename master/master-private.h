@@ -52,6 +52,7 @@ struct master {
 	struct program programs[MASTER_PROGRAMS_MAX];
 	unsigned n_programs;
 	struct items items;
+	const char *no_listener;	/* one that could not be opened, or NULL */
 	enum master_phase phase;
 	uint64_t started_ms;
 	int exit_status;

@@ -163,6 +163,22 @@ static void programs_tell(struct master *m, enum ipc_stop how)
 	}
 }
 
+/* What a new configuration may not change while the server runs. An upgrade's may be one
+ * that we cannot read. */
+static bool config_moves(struct master *m)
+{
+	struct config config;
+	struct buf errors;
+	bool moves = false;
+
+	if (config_load(m->opt->config_file, &config, &errors) == 0) {
+		moves = strcmp(config.settings.base_dir, m->config->settings.base_dir) != 0;
+		config_deinit(&config);
+	}
+	buf_deinit(&errors);
+	return moves;
+}
+
 static void upgrade_go(struct master *m)
 {
 	struct upgrade *u = &m->upgrade;
@@ -333,7 +349,10 @@ bool master_upgrade_reaped(struct master *m, pid_t pid, int status)
 				return true;
 			fd_close(&u->words);
 			loop_timer_cancel(m->loop, &u->timer);
-			if (u->reload)
+			if (config_moves(m))
+				upgrade_failed(m, "base_dir cannot be changed while the server "
+					       "runs; stop it, and start it again");
+			else if (u->reload)
 				upgrade_go(m);
 			else
 				upgrade_keeper(m);
@@ -400,14 +419,25 @@ static void go_back(struct master *m, const char *why)
 static void come_up_late(void *ctx)
 {
 	struct master *m = ctx;
-	char why[256] = "the new programs did not come up in time";
+	struct upgrade *u = &m->upgrade;
+	const char *late = "";
+	char why[256];
 
 	for (unsigned i = 0; i < m->n_programs; i++) {
 		if (m->programs[i].phase != PROGRAM_READY)
-			snprintf(why, sizeof(why), "the new %s did not come up; "
-				 "the old programs go on", m->programs[i].name);
+			late = m->programs[i].name;
 	}
-	go_back(m, why);
+	if (u->can_go_back) {
+		snprintf(why, sizeof(why), "the new %s did not come up; the old programs go on",
+			 late);
+		go_back(m, why);
+	}
+	/* Nobody to go back to: it is tried on and on, and the operator is told. */
+	snprintf(why, sizeof(why), "%s does not come up; its log lines tell more", late);
+	log_error("reload", "error=%s", log_str(why));
+	if (u->asker >= 0)
+		control_end(u->asker, false, why);
+	fd_close(&u->asker);
 }
 
 void master_upgrade_init(struct master *m)
@@ -434,7 +464,7 @@ void master_upgrade_begin(struct master *m)
 			       m->config->settings.upgrade_grace_ms + LEFT_BEYOND_MS,
 			       grace_over, m);
 	}
-	if (m->upgrade.can_go_back)
+	if (m->opt->became != NULL)
 		loop_timer_set(m->loop, &m->upgrade.timer, COME_UP_MS, come_up_late, m);
 }
 
@@ -461,6 +491,22 @@ void master_upgrade_start_failed(struct master *m, int error)
 	go_back(m, why);
 }
 
+static void answer(struct master *m, bool good, const char *text)
+{
+	struct upgrade *u = &m->upgrade;
+	char words[256];
+
+	if (good && m->no_listener != NULL) {
+		good = false;
+		snprintf(words, sizeof(words), "done, but listener %s cannot be opened; the log "
+			 "says why", m->no_listener);
+		text = words;
+	}
+	if (u->asker >= 0)
+		control_end(u->asker, good, text);
+	fd_close(&u->asker);
+}
+
 void master_upgrade_ready(struct master *m)
 {
 	struct upgrade *u = &m->upgrade;
@@ -473,9 +519,7 @@ void master_upgrade_ready(struct master *m)
 		log_info(strcmp(m->opt->became, "r") == 0 ? "reloaded" :
 			 good ? "upgraded" : "went-back",
 			 "version=%s", dormouse_version);
-	if (u->asker >= 0)
-		control_end(u->asker, good, good ? dormouse_version : m->opt->became_why);
-	fd_close(&u->asker);
+	answer(m, good, good ? dormouse_version : m->opt->became_why);
 }
 
 void master_upgrade_stop(struct master *m)

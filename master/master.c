@@ -113,8 +113,10 @@ static int key_make(struct items *items)
 
 static int items_complete(struct master *m)
 {
-	/* First what can fail for reasons of others, and leaves no trace. */
-	int ret = listeners_prepare(m->config, &m->items);
+	/* First what can fail for reasons of others, and leaves no trace. Where sessions are
+	   held already it must not end them all. */
+	bool first = items_get(&m->items, "key") < 0;
+	int ret = listeners_prepare(m->config, &m->items, first ? NULL : &m->no_listener);
 
 	if (ret == 0)
 		ret = key_make(&m->items);
@@ -228,17 +230,28 @@ static void introduce_again(void *ctx)
 
 /* ---- the programs ---- */
 
-static void setup_login(struct master *m, struct ipc_out *out)
+static int listener_fd(const struct master *m, const struct config_listener *l)
 {
 	char name[128];
 
-	ipc_out_array(out, m->config->n_listeners);
-	for (unsigned i = 0; i < m->config->n_listeners; i++) {
-		const struct config_listener *l = &m->config->listeners[i];
-		int fd;
+	listener_item_name(l, name, sizeof(name));
+	return items_get(&m->items, name);
+}
 
-		listener_item_name(l, name, sizeof(name));
-		fd = items_get(&m->items, name);
+static void setup_login(struct master *m, struct ipc_out *out)
+{
+	const struct config_listener *open[CONFIG_LISTENERS_MAX];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < m->config->n_listeners; i++) {
+		if (listener_listens(listener_fd(m, &m->config->listeners[i])))
+			open[n++] = &m->config->listeners[i];
+	}
+	ipc_out_array(out, n);
+	for (unsigned i = 0; i < n; i++) {
+		const struct config_listener *l = open[i];
+		int fd = listener_fd(m, l);
+
 		ipc_out_array(out, 3);
 		ipc_out_str(out, l->address);
 		ipc_out_u64(out, listener_port(fd));

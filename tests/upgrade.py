@@ -445,6 +445,13 @@ def kills(a, seed):
         return "%d kills, %s" % (n, crowd.end())
 
 
+def refused(world, why):
+    done = subprocess.run([world.program("dormouse"), "-b", world.base, "reload"],
+                          capture_output=True, text=True, timeout=60)
+    if done.returncode == 0 or why not in done.stderr:
+        raise dm.Failure("%d %s%s" % (done.returncode, done.stdout, done.stderr))
+
+
 def reload(a, seed):
     """Listeners come and go, limits change, sessions stay."""
     with World("upgrade-reload", **OPTIONS) as world:
@@ -475,6 +482,18 @@ def reload(a, seed):
                 pass
             dm.Client(world, "p0").ok("LOGOUT")
             crowd.look("a reload")
+        # What cannot be taken over, and what can only in part.
+        with open(world.conf, "w") as f:
+            f.write(conf.replace('base_dir = "', 'base_dir = "/nowhere'))
+        refused(world, "base_dir cannot be changed")
+        taken = dm.socket.create_server(("127.0.0.1", 0))
+        with open(world.conf, "w") as f:
+            f.write(conf + 'listen taken {\n\taddress = "127.0.0.1"\n\tport = %d\n}\n' %
+                    taken.getsockname()[1])
+        refused(world, "listener taken cannot be opened")
+        taken.close()
+        crowd.look("reloads that were refused")
+        world.must("reload")
         return crowd.end()
 
 
