@@ -192,7 +192,7 @@ static void help_all(FILE *to)
 	fputs("Usage: dormouse [-c FILE] COMMAND [ARGUMENTS]\n"
 	      "       dormouse [-c FILE] -F\n\nCommands:\n", to);
 	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(to, "  %-13s%-14s%s\n", commands[i].name, commands[i].args,
+		fprintf(to, "  %-16s%-14s%s\n", commands[i].name, commands[i].args,
 			commands[i].summary);
 	fputs("\nOptions:\n"
 	      "  -c, --config FILE    the configuration (" CONFIG_DEFAULT_FILE ")\n"
