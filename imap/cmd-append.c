@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* APPEND (RFC 3501 6.3.11, RFC 4315 3, RFC 7888). The message passes from the
- * client to the store in pieces; when its command is complete it is committed.
- * What is refused after the client began to send is passed over to its end,
- * and the answer waits for the command's end. */
+/* APPEND (RFC 3501 6.3.11, RFC 4315 3, RFC 7888) of one message or more (RFC
+ * 3502). They pass from the client to the store in pieces; when the command is
+ * complete all are committed, or none. What is refused after the client began
+ * to send is passed over to its end, and the answer waits for the command's
+ * end, or for the next message that the client asks to send. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,26 +15,31 @@
 #include "lib/limits.h"
 
 struct append {
-	struct mail_append *mail;	/* NULL: refused */
-	int error;			/* of the store: 0, or why it is refused */
-	/* refused otherwise */
-	int result;
+	struct mail_append **mails;	/* all but the last are finished */
+	size_t n, cap;
+	/* refused */
+	int result;			/* CMD_NONE: not */
 	const char *code, *text;	/* in the arena, as the command's end needs them */
 };
 
-struct append_args {
-	const char *mailbox;
+struct append_message {
 	struct flag_list list;
 	int64_t internaldate;
 	const struct imap_arg *literal;
 };
 
+static void append_drop(struct append *app)
+{
+	while (app->n > 0)
+		mailbox_append_abort(&app->mails[--app->n]);
+}
+
 void cmd_append_abort(struct session *s)
 {
 	if (s->append == NULL)
 		return;
-	if (s->append->mail != NULL)
-		mailbox_append_abort(&s->append->mail);
+	append_drop(s->append);
+	free(s->append->mails);
 	free(s->append);
 	s->append = NULL;
 }
@@ -62,51 +68,95 @@ static bool parse_literal(struct cmd *cmd, const struct imap_arg *arg)
 	return true;
 }
 
-/* "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal */
-static bool append_parse(struct cmd *cmd, struct append_args *a)
+/* [SP flag-list] [SP date-time] SP literal, from args[*at] on */
+static bool message_parse(struct cmd *cmd, size_t *at, struct append_message *m)
 {
 	const struct imap_arg *args = cmd->args;
-	size_t i = 1, count = cmd->count;
+	size_t i = *at, count = cmd->count;
 
-	a->internaldate = INT64_MIN;
-	if (count < 2) {
-		cmd_bad(cmd, "APPEND takes a mailbox and a message.");
-		return false;
-	}
-	a->mailbox = cmd_mailbox_arg(cmd, &args[0]);
-	if (a->mailbox == NULL)
-		return false;
-	if (i < count && args[i].type == IMAP_ARG_LIST &&
-	    !flag_list_parse(cmd, args[i].items, args[i].count, &a->list))
-		return false;
-	if (args[i].type == IMAP_ARG_LIST)
+	*m = (struct append_message){ .internaldate = INT64_MIN };
+	if (i < count && args[i].type == IMAP_ARG_LIST) {
+		if (!flag_list_parse(cmd, args[i].items, args[i].count, &m->list))
+			return false;
 		i++;
+	}
 	if (i < count && args[i].type == IMAP_ARG_STRING &&
-	    imap_parse_datetime(args[i++].data, &a->internaldate) < 0) {
+	    imap_parse_datetime(args[i++].data, &m->internaldate) < 0) {
 		cmd_bad(cmd, "Not a date and time.");
 		return false;
 	}
-	if (i + 1 != count) {
-		cmd_bad(cmd, "APPEND takes one message, with flags and date before it.");
+	/* RFC 6855 4 is not offered. */
+	if (i < count && imap_arg_is_atom(&args[i], "UTF8")) {
+		cmd_bad(cmd, "APPEND takes no UTF8 message.");
 		return false;
 	}
-	a->literal = &args[i];
-	return parse_literal(cmd, a->literal);
+	if (i == count) {
+		cmd_bad(cmd, "APPEND takes messages, each with flags and date before it.");
+		return false;
+	}
+	m->literal = &args[i];
+	*at = i + 1;
+	return parse_literal(cmd, m->literal);
+}
+
+static const char *mailbox_parse(struct cmd *cmd)
+{
+	if (cmd->count < 2) {
+		cmd_bad(cmd, "APPEND takes a mailbox and a message.");
+		return NULL;
+	}
+	return cmd_mailbox_arg(cmd, &cmd->args[0]);
+}
+
+/* The last message so far, whose bytes follow. */
+static bool last_parse(struct cmd *cmd, struct append_message *m)
+{
+	size_t at = cmd->count - 1;
+
+	/* Its flags and date begin behind the literal before it. */
+	while (at > 1 && cmd->args[at - 1].type != IMAP_ARG_LITERAL_STREAM)
+		at--;
+	if (!message_parse(cmd, &at, m))
+		return false;
+	if (at != cmd->count)
+		cmd_bad(cmd, "APPEND takes messages, each with flags and date before it.");
+	return at == cmd->count;
 }
 
 /* ---- the message ---- */
 
-static int append_open(struct cmd *cmd, struct append *app)
+static int append_room(struct append *app)
 {
-	struct append_args a = { 0 };
+	size_t cap = app->cap != 0 ? app->cap * 2 : 1;
+	void *mails;
+
+	if (app->n < app->cap)
+		return 0;
+	mails = reallocarray(app->mails, cap, sizeof(struct mail_append *));
+	if (mails == NULL)
+		return -ENOMEM;
+	app->mails = mails;
+	app->cap = cap;
+	return 0;
+}
+
+/* 0; -EINVAL: cmd's result says why not; or as mailbox.h. */
+static int append_open(struct cmd *cmd, struct append *app, struct append_message *m)
+{
+	const char *mailbox = mailbox_parse(cmd);
 	struct mail_store *store;
 	int ret;
 
-	if (!append_parse(cmd, &a))
+	if (mailbox == NULL || !last_parse(cmd, m))
 		return -EINVAL;
-	ret = session_store(cmd->session, &store);
+	ret = append_room(app);
 	if (ret == 0)
-		ret = mailbox_append_begin(store, a.mailbox, &app->mail);
+		ret = session_store(cmd->session, &store);
+	if (ret == 0)
+		ret = app->n == 0 ? mailbox_append_begin(store, mailbox, &app->mails[0])
+				  : mailbox_append_more(app->mails[0], &app->mails[app->n]);
+	if (ret == 0)
+		app->n++;
 	return ret;
 }
 
@@ -124,19 +174,26 @@ static void append_error(struct cmd *cmd, int error)
 		cmd_mailbox_error(cmd, error);
 }
 
-static void append_write(struct append *app, const uint8_t *data, size_t len)
+static void append_fail(struct cmd *cmd, struct append *app, int error)
+{
+	append_error(cmd, error);
+	append_drop(app);
+	app->result = cmd->result;
+	app->code = cmd->code;
+	app->text = cmd->text;
+}
+
+static void append_write(struct cmd *cmd, struct append *app, const uint8_t *data, size_t len)
 {
 	int ret;
 
-	if (app->mail == NULL)
+	if (app->n == 0)
 		return;
 	/* CHAR8 (RFC 9051 section 9): kept, it could not be sent to clients. */
 	ret = memchr(data, '\0', len) != NULL ? -EILSEQ :
-		mailbox_append_write(app->mail, data, len);
-	if (ret == 0)
-		return;
-	app->error = ret;
-	mailbox_append_abort(&app->mail);
+		mailbox_append_write(app->mails[app->n - 1], data, len);
+	if (ret != 0)
+		append_fail(cmd, app, ret);
 }
 
 static bool append_dead(struct session *s, const char *reason)
@@ -148,8 +205,10 @@ static bool append_dead(struct session *s, const char *reason)
 }
 
 /* All of the literal. False: the client is gone. */
-static bool append_read(struct session *s, struct append *app, uint64_t left)
+static bool append_read(struct cmd *cmd, struct append *app, uint64_t left)
 {
+	struct session *s = cmd->session;
+
 	while (left > 0) {
 		size_t len;
 		const uint8_t *data = stream_input(s->stream, &len);
@@ -158,7 +217,7 @@ static bool append_read(struct session *s, struct append *app, uint64_t left)
 		if (len > left)
 			len = (size_t)left;
 		if (len > 0) {
-			append_write(app, data, len);
+			append_write(cmd, app, data, len);
 			stream_consume(s->stream, len);
 			left -= len;
 			continue;
@@ -189,6 +248,7 @@ static bool append_refuse(struct session *s, struct cmd *cmd, struct append *app
 				"message above append_max");
 			return false;
 		}
+		append_drop(app);
 		app->result = cmd->result;
 		app->code = cmd->code;
 		app->text = cmd->text;
@@ -200,56 +260,107 @@ static bool append_refuse(struct session *s, struct cmd *cmd, struct append *app
 	return false;
 }
 
+/* The first message of a command, or one more. */
+static struct append *append_get(struct session *s, const struct imap_command *parsed)
+{
+	size_t messages = 0;
+
+	for (size_t i = 0; i < parsed->count; i++)
+		messages += parsed->args[i].type == IMAP_ARG_LITERAL_STREAM;
+	if (messages <= 1)
+		cmd_append_abort(s);
+	if (s->append == NULL)
+		s->append = calloc(1, sizeof(*s->append));
+	return s->append;
+}
+
 bool cmd_append_stream(struct session *s, const struct imap_command *parsed)
 {
 	struct cmd cmd = { .session = s, .tag = parsed->tag, .name = "APPEND",
 		.args = parsed->args, .count = parsed->count };
-	const struct imap_arg *literal = imap_parser_stream(s->parser);
-	struct append *app;
-	int ret;
+	uint64_t size = imap_parser_stream(s->parser)->size;
+	struct append *app = append_get(s, parsed);
+	struct append_message m;
+	int ret = 0;
 
-	cmd_append_abort(s);
-	app = s->append = calloc(1, sizeof(*app));
 	if (app == NULL) {
 		session_bye(s, "UNAVAILABLE", "Out of memory.", "out of memory");
 		return false;
 	}
-	ret = append_open(&cmd, app);
-	if (ret != 0) {
-		if (cmd.result == CMD_NONE)
+	if (app->result != CMD_NONE) {
+		/* RFC 3502: it need not go on when one was refused. */
+		cmd.result = app->result;
+		cmd.code = app->code;
+		cmd.text = app->text;
+	} else {
+		ret = append_open(&cmd, app, &m);
+		if (ret != 0 && cmd.result == CMD_NONE)
 			append_error(&cmd, ret);
+	}
+	if (cmd.result != CMD_NONE) {
 		if (!append_refuse(s, &cmd, app))
 			return false;
 	} else if (imap_parser_needs_continue(s->parser)) {
 		stream_puts(s->stream, "+ Ready for the message.\r\n");
 	}
 	/* What waits in our output may be what the client waits for. */
-	if (stream_drain(s->stream) < 0)
+	if (stream_drain(s->stream) < 0) {
 		append_dead(s, "client does not read or is gone");
-	else if (append_read(s, app, literal->size))
-		imap_parser_stream_done(s->parser);
+		return true;
+	}
+	if (!append_read(&cmd, app, size))
+		return true;
+	ret = app->n > 0 ? mailbox_append_finish(app->mails[app->n - 1], m.internaldate) : 0;
+	if (ret != 0)
+		append_fail(&cmd, app, ret);
+	imap_parser_stream_done(s->parser);
 	return true;
 }
 
 /* ---- the end of the command ---- */
 
-static void append_commit(struct cmd *cmd, const struct append_args *a)
+/* Flags of all, as they were given. */
+static struct mail_append_flags *flags_gather(struct cmd *cmd, size_t n)
+{
+	struct mail_append_flags *flags = arena_alloc(cmd->session->arena, n * sizeof(*flags));
+	size_t at = 1;
+
+	for (size_t i = 0; i < n; i++) {
+		struct append_message m;
+
+		if (!message_parse(cmd, &at, &m))
+			return NULL;
+		flags[i] = (struct mail_append_flags){ m.list.flags, m.list.keywords,
+						       m.list.n_keywords };
+	}
+	if (at != cmd->count) {
+		cmd_bad(cmd, "APPEND takes messages, each with flags and date before it.");
+		return NULL;
+	}
+	return flags;
+}
+
+static void append_commit(struct cmd *cmd, struct append *app,
+			  const struct mail_append_flags *flags)
 {
 	struct session *s = cmd->session;
-	uint32_t uidvalidity, uid;
+	uint32_t uidvalidity, uid, last;
 	uint8_t id[16];
 	uint64_t modseq;
-	int ret = mailbox_append_commit(&s->append->mail, a->internaldate, a->list.flags,
-					a->list.keywords, a->list.n_keywords, &uidvalidity, &uid,
-					id, &modseq);
+	size_t n = app->n;
+	int ret;
 
+	app->n = 0;	/* it aborts them all */
+	ret = mailbox_append_commit_all(app->mails, flags, n, &uidvalidity, &uid, id, &modseq);
 	if (ret != 0) {
 		append_error(cmd, ret);
 		return;
 	}
+	last = uid + (uint32_t)n - 1;
 	if (s->holder != NULL)
 		holder_link_notice(s->holder, id, modseq);
-	cmd->code = arena_printf(s->arena, "APPENDUID %u %u", uidvalidity, uid);
+	cmd->code = n == 1 ? arena_printf(s->arena, "APPENDUID %u %u", uidvalidity, uid)
+			   : arena_printf(s->arena, "APPENDUID %u %u:%u", uidvalidity, uid, last);
 	cmd_ok(cmd, "APPEND completed.");
 }
 
@@ -257,17 +368,24 @@ void cmd_append(struct cmd *cmd)
 {
 	struct session *s = cmd->session;
 	struct append *app = s->append;
-	struct append_args a = { 0 };
+	const struct mail_append_flags *flags;
 
-	if (app != NULL && app->result != CMD_NONE) {
+	if (app == NULL) {
+		struct append_message m;
+
+		/* No message came: say what is wrong with the command. */
+		if (mailbox_parse(cmd) != NULL && last_parse(cmd, &m))
+			append_error(cmd, -EIO);
+		return;
+	}
+	if (app->result != CMD_NONE) {
 		cmd->result = app->result;
 		cmd->code = app->code;
 		cmd->text = app->text;
-	} else if (append_parse(cmd, &a)) {
-		if (app == NULL || app->mail == NULL)
-			append_error(cmd, app != NULL ? app->error : -EIO);
-		else
-			append_commit(cmd, &a);
+	} else {
+		flags = flags_gather(cmd, app->n);
+		if (flags != NULL)
+			append_commit(cmd, app, flags);
 	}
 	cmd_append_abort(s);
 }

@@ -193,6 +193,19 @@ int mailbox_append_commit(struct mail_append **a, int64_t internaldate, uint32_t
 			  const char *const *keywords, size_t n_keywords,
 			  uint32_t *uidvalidity_r, uint32_t *uid_r, uint8_t mailbox_id_r[16], uint64_t *modseq_r);
 void mailbox_append_abort(struct mail_append **a);
+/* Several in one command (RFC 3502), all or none: the first with begin, the others with more (into the same
+ * mailbox), each written and then finished (its bytes and date are on disk: little memory and no descriptor is kept);
+ * at last all committed at once. Their UIDs follow each other. Aborts all, last to first, also when it failed. */
+int mailbox_append_more(struct mail_append *first, struct mail_append **a_r);
+int mailbox_append_finish(struct mail_append *a, int64_t internaldate);
+struct mail_append_flags {
+	uint32_t flags;
+	const char *const *keywords;
+	size_t n_keywords;
+};
+int mailbox_append_commit_all(struct mail_append **a, const struct mail_append_flags *flags, size_t n,
+			      uint32_t *uidvalidity_r, uint32_t *first_uid_r, uint8_t mailbox_id_r[16],
+			      uint64_t *modseq_r);
 /* Warm what costs time (SQLite), before any user is known: in the zygote, and again in each
  * spare while it waits (a fork does not inherit the page tables of library code; 0.12 ms of a wake). */
 void mail_store_warm(void);

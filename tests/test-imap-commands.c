@@ -948,7 +948,7 @@ static void test_append_refuses_before_the_message(void)
 	     "C: a5 APPEND INBOX ~{3}\n"
 	     "S: a5 BAD APPEND takes no literal8.\n"
 	     "C: a6 APPEND INBOX UTF8 (~{3}\n"
-	     "S: a6 BAD APPEND takes one message, with flags and date before it.\n"
+	     "S: a6 BAD APPEND takes no UTF8 message.\n"
 	     /* the other kind: its bytes are no command */
 	     "C- b1 APPEND nowhere {9+}\n"
 	     "C: x1 LOGOUT\n"
@@ -959,14 +959,14 @@ static void test_append_refuses_before_the_message(void)
 	     /* wrong behind the message: nothing is stored */
 	     "C- b3 APPEND INBOX {3+}\n"
 	     "C: abc x\n"
-	     "S: b3 BAD APPEND takes one message, with flags and date before it.\n"
+	     "S: b3 BAD APPEND takes messages, each with flags and date before it.\n"
 	     "C- b4 APPEND INBOX {3+}\n"
 	     "C: abc(\n"
 	     "S: b4 BAD Invalid character in argument\n"
 	     "C- b5 APPEND INBOX {3+}\n"
 	     "C- abc {3+}\n"
-	     "C: def\n"
-	     "S: b5 BAD APPEND takes one message, with flags and date before it.\n"
+	     "C: def (\\Seen)\n"
+	     "S: b5 BAD APPEND takes messages, each with flags and date before it.\n"
 	     "C: b6 APPEND INBOX \"abc\"\n"
 	     "S: b6 BAD @*\n"
 	     "C: b7 APPEND INBOX\n"
@@ -974,6 +974,78 @@ static void test_append_refuses_before_the_message(void)
 	     "C: b8 STATUS INBOX (MESSAGES UIDNEXT)\n"
 	     "S: * STATUS INBOX (MESSAGES 0 UIDNEXT 1)\n"
 	     "S: b8 OK STATUS completed.\n");
+	talk_destroy(t);
+}
+
+/* RFC 3502 */
+static void test_multiappend_is_all_or_nothing(void)
+{
+	struct talk *t = talk_create();
+
+	talk(t,
+	     "C- a1 APPEND INBOX (\\Seen kw) {5+}\n"
+	     "C- one\n"
+	     "C-  \" 1-Jan-2001 00:00:00 +0000\" {5+}\n"
+	     "C- two\n"
+	     "C-  (\\Flagged) {7+}\n"
+	     "C- three\n"
+	     "C: \n"
+	     "S: a1 OK [APPENDUID @v 1:3] APPEND completed.\n"
+	     SELECT("a2", "3", "@", "S: * OK [UNSEEN 2] First unseen.\n")
+	     "C: a3 FETCH 1:3 (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
+	     "S: * 1 FETCH (UID 1 FLAGS (\\Seen \\Recent kw) INTERNALDATE @*\n"
+	     "S: * 2 FETCH (UID 2 FLAGS (\\Recent) INTERNALDATE \" 1-Jan-2001 00:00:00 +0000\" RFC822.SIZE 5)\n"
+	     "S: * 3 FETCH (UID 3 FLAGS (\\Flagged \\Recent) INTERNALDATE @*\n"
+	     "S: a3 OK FETCH completed.\n"
+	     /* cancelled by an empty message, asked for or not */
+	     "C- b1 APPEND INBOX {5+}\n"
+	     "C- one\n"
+	     "C:  {0}\n"
+	     "S: b1 NO [CANNOT] A message has at least one byte.\n"
+	     "C- b2 APPEND INBOX {5+}\n"
+	     "C- one\n"
+	     "C-  {0+}\n"
+	     "C-  {5+}\n"
+	     "C- two\n"
+	     "C: \n"
+	     "S: b2 NO [CANNOT] A message has at least one byte.\n"
+	     /* the first cannot be: the second is not asked for any more */
+	     "C- b3 APPEND nowhere {5+}\n"
+	     "C- one\n"
+	     "C:  {5}\n"
+	     "S: b3 NO [TRYCREATE] Mailbox does not exist.\n"
+	     "C- b4 APPEND INBOX {5+}\n"
+	     "C- one\n"
+	     "C:  (\\Recent) {5}\n"
+	     "S: b4 BAD \\Recent cannot be changed.\n"
+	     "C: b5 STATUS INBOX (MESSAGES UIDNEXT)\n"
+	     "S: * STATUS INBOX (MESSAGES 3 UIDNEXT 4)\n"
+	     "S: b5 OK STATUS completed.\n");
+	talk_destroy(t);
+}
+
+static void test_append_with_more_keywords_than_letters(void)
+{
+	struct talk *t = talk_create();
+
+	talk(t,
+	     "C- a1 APPEND INBOX (k01 k02 k03 k04 k05 k06 k07 k08 k09 k10 k11 k12 k13 k14 k15 "
+	     "k16 k17 k18 k19 k20 k21 k22 k23 k24 k25 k26 k27 k28 k29) {3+}\n"
+	     "C- x\n"
+	     "C: \n"
+	     "S: a1 OK [APPENDUID @v 1] APPEND completed.\n"
+	     SELECT("a2", "1", "@", "S: * OK [UNSEEN 1] First unseen.\n")
+	     "C: a3 FETCH 1 FLAGS\n"
+	     "S: * 1 FETCH (FLAGS (\\Recent k01 k02 k03 k04 k05 k06 k07 k08 k09 k10 k11 k12 k13 "
+	     "k14 k15 k16 k17 k18 k19 k20 k21 k22 k23 k24 k25 k26 k27 k28 k29))\n"
+	     "S: a3 OK FETCH completed.\n"
+	     "C: a4 COPY 1 INBOX\n"
+	     "S: * 2 EXISTS\n"
+	     "S: * @ RECENT\n"
+	     "S: a4 OK [COPYUID @v 1 2] COPY completed.\n"
+	     "C: a5 SEARCH KEYWORD k29 KEYWORD k26\n"
+	     "S: * SEARCH 1 2\n"
+	     "S: a5 OK SEARCH completed.\n");
 	talk_destroy(t);
 }
 
@@ -1463,6 +1535,8 @@ int main(void)
 		UNIT_TEST(test_uid_search_with_numbers_lets_expunges_wait),
 		UNIT_TEST(test_append_stores_and_tells),
 		UNIT_TEST(test_append_refuses_before_the_message),
+		UNIT_TEST(test_multiappend_is_all_or_nothing),
+		UNIT_TEST(test_append_with_more_keywords_than_letters),
 		UNIT_TEST(test_append_refuses_nul_bytes),
 		UNIT_TEST(test_append_refuses_what_is_too_large),
 		UNIT_TEST(test_append_that_breaks_off_leaves_nothing),

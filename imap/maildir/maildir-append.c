@@ -24,9 +24,11 @@
 #include "lib/maildir-unique.h"
 
 #define APPEND_BUF_BYTES	(32 * 1024)
+#define PATH_BYTES		(2 * MAILDIR_NAME_MAX + 8)
 
 struct mail_append {
 	struct mailbox *box;
+	bool shares_box;		/* it is another message's */
 	char base[MAILDIR_UNIQUE_MAX_BYTES];
 	char tmp[MAILDIR_UNIQUE_MAX_BYTES + 8];	/* tmp/NAME; "": no file */
 	int fd;
@@ -37,7 +39,11 @@ struct mail_append {
 	uint64_t header_size;		/* 0: no empty line yet */
 	int error;			/* the first; sticky */
 	size_t len;
-	char buf[APPEND_BUF_BYTES];
+	char *buf;			/* APPEND_BUF_BYTES, while it is written */
+	/* finished */
+	bool finished;
+	struct msg m;
+	bool placed;			/* it is m's, not tmp's, name that it has */
 };
 
 static int write_all(int fd, const char *p, size_t len)
@@ -64,7 +70,7 @@ static void append_flush(struct mail_append *a)
 
 static void put(struct mail_append *a, char ch)
 {
-	if (a->len == sizeof(a->buf))
+	if (a->len == APPEND_BUF_BYTES)
 		append_flush(a);
 	a->buf[a->len++] = ch;
 	a->stored_cr = ch == '\r';
@@ -151,17 +157,49 @@ int mailbox_append_write(struct mail_append *a, const void *data, size_t len)
 	return a->error;
 }
 
-int mailbox_append_begin(struct mail_store *store, const char *name, struct mail_append **a_r)
+static int append_create(struct mail_append **a_r)
 {
 	struct mail_append *a = calloc(1, sizeof(*a));
-	int rc;
 
 	if (!a)
 		return -ENOMEM;
 	a->fd = -1;
+	a->buf = malloc(APPEND_BUF_BYTES);
+	if (!a->buf) {
+		free(a);
+		return -ENOMEM;
+	}
+	*a_r = a;
+	return 0;
+}
+
+int mailbox_append_begin(struct mail_store *store, const char *name, struct mail_append **a_r)
+{
+	struct mail_append *a;
+	int rc = append_create(&a);
+
+	if (rc)
+		return rc;
 	rc = mailbox_open(store, name, &a->box);
 	if (rc == 0)
 		rc = tmp_create(a);
+	if (rc)
+		mailbox_append_abort(&a);
+	else
+		*a_r = a;
+	return rc;
+}
+
+int mailbox_append_more(struct mail_append *first, struct mail_append **a_r)
+{
+	struct mail_append *a;
+	int rc = append_create(&a);
+
+	if (rc)
+		return rc;
+	a->box = first->box;
+	a->shares_box = true;
+	rc = tmp_create(a);
 	if (rc)
 		mailbox_append_abort(&a);
 	else
@@ -178,7 +216,9 @@ void mailbox_append_abort(struct mail_append **ap)
 	if (a->box && a->tmp[0])
 		unlinkat(a->box->dir_fd, a->tmp, 0);
 	fd_close(&a->fd);
-	mailbox_close(&a->box);
+	if (!a->shares_box)
+		mailbox_close(&a->box);
+	free(a->buf);
 	free(a);
 	*ap = NULL;
 }
@@ -195,10 +235,10 @@ static int form_check(const struct mail_append *a)
 	return mail_form_of(head, (size_t)n) == MAIL_FORM_PLAIN ? 0 : MAILBOX_E_FOREIGN;
 }
 
-/* All bytes and the date are on disk when it returns 0. */
-static int file_finish(struct mail_append *a, int64_t internaldate, struct msg *m)
+static int file_finish(struct mail_append *a, int64_t internaldate)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_NOW } };
+	struct msg *m = &a->m;
 	struct stat st;
 
 	if (a->after_cr)
@@ -220,16 +260,29 @@ static int file_finish(struct mail_append *a, int64_t internaldate, struct msg *
 	return 0;
 }
 
-static int flags_set(struct change *c, struct msg *m, uint32_t flags,
-		     const char *const *keywords, size_t n_keywords)
+int mailbox_append_finish(struct mail_append *a, int64_t internaldate)
+{
+	int rc = file_finish(a, internaldate);
+
+	if (rc)
+		return rc;
+	/* Many may wait for their command's end. */
+	a->finished = true;
+	fd_close(&a->fd);
+	free(a->buf);
+	a->buf = NULL;
+	return 0;
+}
+
+static int flags_set(struct change *c, struct msg *m, const struct mail_append_flags *f)
 {
 	int rc = 0;
 
-	m->flags = flags & MAIL_FLAGS_ALL;
-	for (size_t i = 0; rc == 0 && i < n_keywords; i++) {
+	m->flags = f->flags & MAIL_FLAGS_ALL;
+	for (size_t i = 0; rc == 0 && i < f->n_keywords; i++) {
 		uint32_t n;
 
-		rc = change_keyword(c, keywords[i], &n);
+		rc = change_keyword(c, f->keywords[i], &n);
 		if (rc == 0)
 			keywords_put(m->keywords, n, true);
 	}
@@ -246,85 +299,136 @@ static int flags_set(struct change *c, struct msg *m, uint32_t flags,
 	return rc;
 }
 
-static int uid_give(struct change *c, struct msg *m)
+/* Their UIDs, on disk. */
+static int uids_give(struct change *c, struct mail_append **a,
+		     const struct mail_append_flags *flags, size_t n)
 {
-	int rc = change_uid(c, m->base, true, &m->uid);
+	int rc = 0;
 
-	if (rc)
-		return rc;
-	if (keywords_beyond_letters(c->box, m->keywords))
-		change_keywords_line(c, m);
-	m->modseq = change_modseq(c);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = flags_set(c, &a[i]->m, &flags[i]);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		struct msg *m = &a[i]->m;
+
+		rc = change_uid(c, m->base, true, &m->uid);
+		if (rc == 0 && keywords_beyond_letters(c->box, m->keywords))
+			change_keywords_line(c, m);
+		m->modseq = change_modseq(c);
+	}
 	c->row.uidnext = c->row.list_uidnext;
-	return change_lines(c);
+	return rc ? rc : change_lines(c);
 }
 
-/* Should anything fail from here on, the file goes back to tmp/ before the
- * lock is given up: the client is told that it failed, and nobody saw it. */
-static int file_place(struct mail_append *a, struct change *c, struct msg *m, char *path,
-		      size_t size)
+static void msg_path(const struct msg *m, char path[PATH_BYTES])
 {
-	struct mailbox *box = a->box;
-	bool clean[DIR_COUNT];
-	int rc;
+	snprintf(path, PATH_BYTES, "%s/%s%s", dir_names[m->dir], m->base, m->info);
+}
 
-	snprintf(path, size, "%s/%s%s", dir_names[m->dir], m->base, m->info);
-	change_stamps_before(c, clean);
+static int file_place(struct mail_append *a, struct change *c)
+{
+	char path[PATH_BYTES];
+
+	msg_path(&a->m, path);
 	if (fault("append-rename"))
 		return -EIO;
-	if (renameat(box->dir_fd, a->tmp, box->dir_fd, path) < 0)
+	if (renameat(a->box->dir_fd, a->tmp, a->box->dir_fd, path) < 0)
 		return file_error(errno);
-	c->undo_from = path;
-	c->undo_to = a->tmp;
-	rc = dir_fsync(box->dir_fd, dir_names[m->dir]);
-	if (rc == 0)
-		rc = index_msg_add(&box->store->index, &c->row, m);
+	a->placed = true;
+	return index_msg_add(&a->box->store->index, &c->row, &a->m);
+}
+
+static int files_place(struct mail_append **a, struct change *c, size_t n)
+{
+	bool clean[DIR_COUNT], touched[DIR_COUNT] = { false };
+	int rc = 0;
+
+	change_stamps_before(c, clean);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = file_place(a[i], c);
+		touched[a[i]->m.dir] = true;
+	}
+	for (int d = 0; rc == 0 && d < DIR_COUNT; d++) {
+		if (touched[d])
+			rc = dir_fsync(c->box->dir_fd, dir_names[d]);
+	}
 	if (rc == 0)
 		change_stamps_after(c, clean);
 	return rc;
 }
 
-static int append_place(struct mail_append *a, struct msg *m, uint32_t flags,
-			const char *const *keywords, size_t n_keywords)
+/* It failed: the files go back to tmp/ before the lock is given up. The client
+ * is told so, and nobody saw them. */
+static void files_back(struct mail_append **a, size_t n)
 {
-	char path[2 * MAILDIR_NAME_MAX + 8];
+	for (size_t i = 0; i < n; i++) {
+		char path[PATH_BYTES];
+
+		if (!a[i]->placed)
+			continue;
+		msg_path(&a[i]->m, path);
+		renameat(a[i]->box->dir_fd, path, a[i]->box->dir_fd, a[i]->tmp);
+		a[i]->placed = false;
+	}
+}
+
+static int append_place(struct mail_append **a, const struct mail_append_flags *flags, size_t n)
+{
 	struct change c;
-	int rc = change_begin(a->box, true, false, &c);
+	int rc = change_begin(a[0]->box, true, false, &c);
 
 	if (rc)
 		return rc;
-	rc = flags_set(&c, m, flags, keywords, n_keywords);
+	rc = uids_give(&c, a, flags, n);
 	if (rc == 0)
-		rc = uid_give(&c, m);
+		rc = files_place(a, &c, n);
 	if (rc == 0)
-		rc = file_place(a, &c, m, path, sizeof(path));
+		rc = change_commit_pair(&c, &c);
 	if (rc) {
-		change_abort(&c);
+		files_back(a, n);
+		change_abort_pair(&c, &c);
 		return rc;
 	}
-	rc = change_commit(&c);
+	change_end_pair(&c, &c);
+	for (size_t i = 0; i < n; i++)
+		a[i]->tmp[0] = '\0';
+	return 0;
+}
+
+int mailbox_append_commit_all(struct mail_append **a, const struct mail_append_flags *flags,
+			      size_t n, uint32_t *uidvalidity_r, uint32_t *first_uid_r,
+			      uint8_t mailbox_id_r[16], uint64_t *modseq_r)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (!a[i]->finished)
+			rc = mailbox_append_finish(a[i], INT64_MIN);
+	}
 	if (rc == 0)
-		a->tmp[0] = '\0';
+		BOX_RETRY(rc, append_place(a, flags, n));
+	if (rc == 0) {
+		*uidvalidity_r = a[0]->box->uidvalidity;
+		*first_uid_r = a[0]->m.uid;
+		memcpy(mailbox_id_r, a[0]->box->id, 16);
+		*modseq_r = a[0]->m.modseq;
+	}
+	/* The first one's mailbox is the others'. */
+	while (n > 0)
+		mailbox_append_abort(&a[--n]);
 	return rc;
 }
 
-int mailbox_append_commit(struct mail_append **ap, int64_t internaldate, uint32_t flags,
+int mailbox_append_commit(struct mail_append **a, int64_t internaldate, uint32_t flags,
 			  const char *const *keywords, size_t n_keywords,
 			  uint32_t *uidvalidity_r, uint32_t *uid_r, uint8_t mailbox_id_r[16],
 			  uint64_t *modseq_r)
 {
-	struct mail_append *a = *ap;
-	struct msg m = { 0 };
-	int rc = file_finish(a, internaldate, &m);
+	struct mail_append_flags f = { flags, keywords, n_keywords };
+	int rc = mailbox_append_finish(*a, internaldate);
 
-	if (rc == 0)
-		BOX_RETRY(rc, append_place(a, &m, flags, keywords, n_keywords));
-	if (rc == 0) {
-		*uidvalidity_r = a->box->uidvalidity;
-		*uid_r = m.uid;
-		memcpy(mailbox_id_r, a->box->id, 16);
-		*modseq_r = m.modseq;
+	if (rc) {
+		mailbox_append_abort(a);
+		return rc;
 	}
-	mailbox_append_abort(ap);
-	return rc;
+	return mailbox_append_commit_all(a, &f, 1, uidvalidity_r, uid_r, mailbox_id_r, modseq_r);
 }

@@ -191,10 +191,8 @@ int change_begin(struct mailbox *box, bool durable, bool sync, struct change *c)
 	return rc;
 }
 
-static void change_end(struct change *c, bool failed)
+static void change_end(struct change *c)
 {
-	if (failed && c->undo_from)
-		renameat(c->box->dir_fd, c->undo_from, c->box->dir_fd, c->undo_to);
 	list_unlock(c->box);
 	list_tail_deinit(&c->tail);
 	buf_deinit(&c->lines);
@@ -203,7 +201,7 @@ static void change_end(struct change *c, bool failed)
 void change_abort(struct change *c)
 {
 	index_rollback(&c->box->store->index);
-	change_end(c, true);
+	change_end(c);
 }
 
 int change_lines(struct change *c)
@@ -254,7 +252,7 @@ int change_commit(struct change *c)
 	index_rollback(ix);	/* nothing, if it was committed */
 	if (rc == 0)
 		change_done(c);
-	change_end(c, rc != 0);
+	change_end(c);
 	index_checkpoint(ix);
 	return rc;
 }
@@ -329,9 +327,9 @@ int change_commit_pair(struct change *src, struct change *dst)
 
 void change_end_pair(struct change *src, struct change *dst)
 {
-	change_end(src, false);
+	change_end(src);
 	if (dst != src)
-		change_end(dst, false);
+		change_end(dst);
 	index_checkpoint(&src->box->store->index);
 }
 

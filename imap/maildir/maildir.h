@@ -152,7 +152,6 @@ struct change {
 	uint64_t modseq;	/* of this change; 0: none so far */
 	bool rebuild;		/* the mailbox was not in the index */
 	bool touched;		/* something to commit */
-	const char *undo_from, *undo_to;	/* renamed back if it fails */
 	uint64_t stamps_us;	/* when change_stamps_before() looked */
 };
 /* Lock, BEGIN, list read, mailbox row loaded; a mailbox that the index does not know is
