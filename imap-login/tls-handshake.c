@@ -205,7 +205,8 @@ static int on_ticket(SSL *ssl, unsigned char name[TLS_TICKET_NAME_BYTES],
 		if (memcmp(name, key[i].name, sizeof(key->name)) != 0)
 			continue;
 		ret = ticket_key_use(server, &key[i], iv, cipher, mac, 0);
-		return ret == 1 && i > 0 ? 2 : ret;
+		/* RFC 8446 C.4: a ticket of 1.3 is for one use, so a new one goes along. */
+		return ret == 1 && (i > 0 || SSL_version(ssl) == TLS1_3_VERSION) ? 2 : ret;
 	}
 	return 0;
 }
@@ -705,8 +706,11 @@ static bool export_is_right(struct tls_handshake *hs, struct tls_crypto *crypto,
 	const uint8_t *plain;
 	bool right = false;
 
-	if (record->wr.seq == 0 || hs->last_len == 0)
+	if (hs->last_len == 0)
 		return false;
+	/* A client of 1.3 that wants no ticket: nothing is sealed with the new key. */
+	if (record->wr.seq == 0)
+		return record->version == TLS_V13;
 	probe.rd = record->wr;
 	probe.rd.seq--;
 	switch (tls_record_open(crypto, &probe, hs->last, hs->last_len, &used, &need, &plain,
