@@ -156,6 +156,44 @@ static void test_copy_keeps_all_but_the_uid(void)
 	end();
 }
 
+static int cached_one(void *ctx, uint32_t uid, const void *data, size_t len)
+{
+	buf_printf(ctx, "%u=%.*s;", uid, (int)len, (const char *)data);
+	return 0;
+}
+
+static const char *cached(struct mailbox *b, enum mail_cache what)
+{
+	static char text[256];
+	struct uidset all = set_of("1:999");
+	struct buf out;
+
+	buf_init(&out, sizeof(text) - 1);
+	if (mailbox_cache_rows(b, &all, what, cached_one, &out) != 0)
+		return "error";
+	snprintf(text, sizeof(text), "%.*s", (int)out.len, out.len ? (char *)out.data : "");
+	buf_deinit(&out);
+	uidset_deinit(&all);
+	return text;
+}
+
+static void test_copies_have_what_is_cached(void)
+{
+	begin();
+	for (int i = 0; i < 3; i++)
+		append_text(store, "INBOX", "x", 0);
+	check(mailbox_sync(box) == 0);
+	check(mailbox_cache_put(box, 2, MAIL_CACHE_ENVELOPE, "two", 3) == 0);
+	check(mailbox_cache_put(box, 3, MAIL_CACHE_STRUCTURE, "three", 5) == 0);
+	check(transfer(box, "2:3", "Other", false).rc == 0);
+	check(transfer(box, "1:2", "Other", true).rc == 0);
+	check_str(cached(other, MAIL_CACHE_ENVELOPE), "1=two;4=two;");
+	check_str(cached(other, MAIL_CACHE_STRUCTURE), "2=three;");
+	check_str(cached(box, MAIL_CACHE_ENVELOPE), "");
+	check_str(cached(box, MAIL_CACHE_STRUCTURE), "3=three;");
+	end();
+}
+
 static void test_copies_are_recent_and_their_own(void)
 {
 	struct uidset recent;
@@ -609,6 +647,7 @@ int main(void)
 	static const struct unit_test tests[] = {
 		UNIT_TEST(test_copy_keeps_all_but_the_uid),
 		UNIT_TEST(test_copies_are_recent_and_their_own),
+		UNIT_TEST(test_copies_have_what_is_cached),
 		UNIT_TEST(test_copy_translates_keywords_without_letters),
 		UNIT_TEST(test_copy_into_itself),
 		UNIT_TEST(test_copy_to_nowhere),

@@ -216,6 +216,21 @@ int index_msg_sizes(struct index *ix, int64_t box, uint32_t uid, int64_t size,
 	return index_run(ix, st);
 }
 
+int index_msg_cache_copy(struct index *ix, int64_t from, uint32_t uid, int64_t to,
+			 uint32_t new_uid)
+{
+	sqlite3_stmt *st;
+	int rc = index_stmt(ix, SQL_CACHE_COPY, &st);
+
+	if (rc)
+		return rc;
+	sqlite3_bind_int64(st, 1, from);
+	sqlite3_bind_int64(st, 2, uid);
+	sqlite3_bind_int64(st, 3, to);
+	sqlite3_bind_int64(st, 4, new_uid);
+	return index_run(ix, st);
+}
+
 int index_msg_range(struct index *ix, int64_t box, uint32_t first, uint32_t last, bool expunged,
 		    struct msg *m_r, int max)
 {

@@ -114,6 +114,9 @@ static const char *const sql[SQL_COUNT] = {
 		" (SELECT 1 FROM messages WHERE box = ?1 AND uid = ?3)",
 	[SQL_CACHE_RANGE] = "SELECT uid, data FROM cache WHERE box = ? AND what = ?"
 		" AND uid BETWEEN ? AND ? ORDER BY uid",
+	[SQL_CACHE_COPY] = "INSERT OR REPLACE INTO cache(box, what, uid, data)"
+		" SELECT ?3, what, ?4, data FROM cache WHERE box = ?1 AND what IN (0, 1)"
+		" AND uid = ?2",
 	[SQL_CACHE_DEL] = "DELETE FROM cache WHERE box = ?1 AND what IN (0, 1) AND uid = ?2",
 	[SQL_KEYWORD_ADD] = "INSERT OR REPLACE INTO keywords(box, n, letter, name)"
 		" VALUES(?, ?, ?, ?)",

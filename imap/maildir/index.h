@@ -26,7 +26,7 @@ enum index_sql {
 	SQL_MSG_ADD, SQL_MSG_SET, SQL_MSG_SIZES, SQL_MSG_DEL, SQL_MSG_UIDS,
 	SQL_MSG_SINCE, SQL_MSG_RECENT, SQL_MSG_SIZE_SUM, SQL_MSG_SIZE_UNKNOWN,
 	SQL_GONE_ADD, SQL_GONE_RANGE, SQL_GONE_SINCE, SQL_GONE_OLDEST, SQL_GONE_PRUNE,
-	SQL_CACHE_PUT, SQL_CACHE_RANGE, SQL_CACHE_DEL,
+	SQL_CACHE_PUT, SQL_CACHE_RANGE, SQL_CACHE_COPY, SQL_CACHE_DEL,
 	SQL_KEYWORDS, SQL_KEYWORD_ADD,
 	SQL_COUNT
 };
@@ -128,6 +128,9 @@ int index_msg_expunge(struct index *ix, struct box_row *row, const struct msg *m
 		      uint64_t modseq);
 int index_msg_sizes(struct index *ix, int64_t box, uint32_t uid, int64_t size,
 		    int64_t header_size);
+/* What is cached of one message holds for its copy. */
+int index_msg_cache_copy(struct index *ix, int64_t from, uint32_t uid, int64_t to,
+			 uint32_t new_uid);
 /* Up to max messages with first <= uid <= last, existing or expunged ones.
  * Returns how many, or -errno (a positive error becomes -EIO). */
 int index_msg_range(struct index *ix, int64_t box, uint32_t first, uint32_t last, bool expunged,

@@ -365,6 +365,9 @@ static int copy_one(struct copy *k, struct copy_item *it, bool chased)
 		return rc == -ENOENT ? 0 : rc;
 	k->touched[m.dir] = true;
 	rc = index_msg_add(ix, &k->dst->row, &m);
+	if (rc == 0)
+		rc = index_msg_cache_copy(ix, k->src->row.box, it->uid, k->dst->row.box,
+					  it->new_uid);
 	if (rc == 0 && it->state == COPY_MOVED)
 		rc = expunge_source(k, &was);
 	return rc;
@@ -589,6 +592,7 @@ int mailbox_copy(struct mailbox *box, const struct uidset *uids, const char *des
 		rc = -ENOMEM;
 	else {
 		k->move = move;
+		(void)mailbox_cache_flush(box);
 		buf_init(&k->names, COPY_NAMES_MAX_BYTES);
 		BOX_RETRY(rc, copy_once(k, box, to, uids));
 	}

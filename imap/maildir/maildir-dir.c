@@ -100,6 +100,14 @@ int mailbox_dir_populate(int dir_fd)
 	return 0;
 }
 
+/* Maildir++ quota programs look for it. */
+int mailbox_dir_mark(int dir_fd)
+{
+	cleanup_fd int fd = openat(dir_fd, "maildirfolder", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	return fd < 0 ? file_error(errno) : 0;
+}
+
 int dir_fsync(int dir_fd, const char *name)
 {
 	cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -139,16 +139,13 @@ static int box_make(struct mail_store *store, int fd, const char *name)
 {
 	uint32_t uidvalidity;
 	uint8_t id[16];
-	int marker, rc;
+	int rc;
 
 	if (getrandom(id, sizeof(id), 0) != sizeof(id))
 		return -EIO;
-	/* Maildir++ quota programs look for it. */
-	marker = openat(fd, "maildirfolder", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (marker < 0)
-		return file_error(errno);
-	close(marker);
-	rc = uidvalidity_next(store, &uidvalidity);
+	rc = mailbox_dir_mark(fd);
+	if (rc == 0)
+		rc = uidvalidity_next(store, &uidvalidity);
 	if (rc == 0)
 		rc = list_create(store, fd, name, NULL, uidvalidity, id);
 	/* cur/ comes last and makes it a mailbox. */

@@ -187,7 +187,9 @@ static int inbox_to(struct change *c, const char *dir, const char *name)
 	if (fd < 0)
 		return -errno;
 	buf_init(&lines, 1u << 30);
-	rc = inbox_lines(c, &lines);
+	rc = mailbox_dir_mark(fd);
+	if (rc == 0)
+		rc = inbox_lines(c, &lines);
 	if (rc == 0)
 		rc = uidvalidity_next(store, &uidvalidity);
 	if (rc == 0)

@@ -66,6 +66,8 @@ bool mailbox_name_from_dir(const char *dir, struct buf *name);
 int mailbox_dir_open(struct mail_store *store, const char *dir, int *fd_r);
 /* cur, new, tmp (missing ones are made). */
 int mailbox_dir_populate(int dir_fd);
+/* maildirfolder, which says that the directory is a mailbox below another Maildir. */
+int mailbox_dir_mark(int dir_fd);
 int dir_fsync(int dir_fd, const char *name);
 /* Opens one with what its list says of it. */
 int mailbox_open_dir(struct mail_store *store, const char *dir, const char *name,
