@@ -288,6 +288,73 @@ SyncState *
     check(len(server.files(user)) == 4, "the deletion did not arrive")
 
 
+def test_mbsync_goes_both_ways(server, user):
+    """Mail, flags, deletions and a new mailbox from either side; then nothing to do."""
+    mbsync = need("mbsync")
+    for i in range(4):
+        server.deliver(user, subject="far%d" % i)
+    home = os.path.join(server.dir, "both-" + user)
+    conf = os.path.join(home, "mbsyncrc")
+    os.makedirs(os.path.join(home, "mail"))
+    with open(conf, "w") as f:
+        f.write("""IMAPStore far
+Host 127.0.0.1
+Port {port}
+User {user}
+Pass secret
+SSLType None
+AuthMechs LOGIN
+
+MaildirStore near
+Inbox {home}/mail/INBOX
+SubFolders Maildir++
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Both
+Expunge Both
+SyncState *
+""".format(port=server.port, user=user, home=home))
+
+    def sync():
+        run(mbsync, "-c", conf, "all", env=dict(os.environ, HOME=home))
+
+    def near(box="INBOX"):
+        return sorted(glob.glob("%s/mail/%s/[nc]*/*" % (home, box)))
+
+    def state():
+        return near(), near("INBOX/.Here"), server.files(user), server.files(user, "Here")
+
+    sync()
+    check(len(near()) == 4, "mirrored: %r" % near())
+    # near: a new message, one read, one deleted, a new mailbox; far: one read, one new
+    with open(home + "/mail/INBOX/new/1700000000.M1P1.near", "w") as f:
+        f.write("Subject: near\n\nfrom here\n")
+    first, second = near()[0], near()[1]
+    os.unlink(first)
+    os.rename(second, os.path.join(home, "mail/INBOX/cur",
+                                   os.path.basename(second).split(":")[0] + ":2,S"))
+    run(sys.executable, "-c", "import mailbox; mailbox.Maildir(%r).add_folder('Here').add("
+        "b'Subject: here\\n\\nx\\n')" % (home + "/mail/INBOX"))
+    c = session(server, user)
+    good(c.select())
+    good(c.store("4", "+FLAGS", r"(\Flagged)"))
+    c.logout()
+    server.deliver(user, subject="late")
+    sync()
+    check(len(server.files(user)) == 5, "far: %r" % server.files(user))
+    check(len(near()) == 5, "near: %r" % near())
+    check(sum(p.endswith("S") for p in server.files(user)) == 1, "the flag did not arrive")
+    check(sum(":2,F" in p for p in near()) == 1, "the flag did not come")
+    check(len(server.files(user, "Here")) == 1, "the mailbox did not arrive")
+    sync()
+    before = state()
+    sync()
+    check(state() == before, "there was still something to do")
+
+
 def test_offlineimap_mirrors(server, user):
     program = need("offlineimap")
     for i in range(5):
