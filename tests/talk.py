@@ -32,6 +32,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import corpus_mail  # noqa: E402
 import dm  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -82,6 +83,11 @@ class Steps:
     def deliver(self, count=1, mailbox="INBOX"):
         for _ in range(int(count)):
             self.server.deliver(self.user, mailbox=mailbox)
+
+    def corpus(self, name, mailbox="INBOX"):
+        """One of the odd messages."""
+        self.server.make_maildir(self.user, mailbox)
+        self.server.deliver(self.user, dict(corpus_mail.messages())[name], mailbox=mailbox)
 
     def sleep(self, n=None):
         for number, client in sorted(self.talk.clients.items()):
