@@ -358,6 +358,7 @@ static bool session_take(void)
 	cursor_init(&c, packet + 1 + ticket_len, (size_t)len - 1 - ticket_len);
 	struct cursor answer = c;
 	session_print(&t, &c, fd);
+	fflush(stdout);
 	session_answer(answer, fd);
 	explicit_bzero(packet, sizeof(packet));
 	close(fd);

@@ -54,7 +54,8 @@ class Server:
         args.update(settings)
         self.log = open(os.path.join(self.dir.name, "log"), "w+")
         self.proc = subprocess.Popen(
-            [HARNESS, AUTH, LOGIN] + ["%s=%s" % kv for kv in args.items()],
+            [HARNESS, AUTH, LOGIN] + ["%s=%s" % (k, one) for k, v in args.items()
+                                      for one in (v if isinstance(v, list) else [v])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
             preexec_fn=descriptors and (lambda: resource.setrlimit(
                 resource.RLIMIT_NOFILE, (descriptors, descriptors))))
@@ -954,4 +955,5 @@ def main():
     return 1 if failed else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
