@@ -131,7 +131,7 @@ static int ours_parse(struct subscriptions *s, char *text, size_t len)
 	int rc = 0;
 
 	if (len < strlen(FORMAT_LINE) || memcmp(text, FORMAT_LINE, strlen(FORMAT_LINE)) != 0)
-		return MAILBOX_E_CORRUPT;
+		return -EBADMSG;
 	while (rc == 0 && line < end && (lf = memchr(line, '\n', (size_t)(end - line)))) {
 		*lf = '\0';
 		rc = subscriptions_add(s, line);
@@ -165,6 +165,9 @@ static int load(struct mail_store *store, struct subscriptions *s)
 	}
 	buf_deinit(&b);
 	subscriptions_sort(s);
+	if (rc == -EBADMSG)
+		log_error("subscriptions-unreadable", "user=%s file=%s/" SUBSCRIPTIONS_NAME,
+			  log_str(store->user), log_str(store->mail_dir));
 	return rc;
 }
 
@@ -286,8 +289,5 @@ int mail_store_subscribe(struct mail_store *store, const char *name, bool on)
 	if (rc == 0)
 		rc = subscribe_locked(store, (const char *)b.data, on);
 	buf_deinit(&b);
-	if (rc == MAILBOX_E_CORRUPT)
-		log_error("subscriptions-unreadable", "user=%s file=%s/" SUBSCRIPTIONS_NAME,
-			  log_str(store->user), log_str(store->mail_dir));
 	return rc;
 }
