@@ -439,6 +439,12 @@ static bool on_sleep(struct conn *c, struct ipc_in *in, uid_t uid)
 		   e.flags >> SLEEP_SECURITY_SHIFT);
 	/* An event may wait in the kernel; then the generation is old. */
 	watch_drain(&h->watches);
+	if (h->leaving) {
+		/* The next one takes it. */
+		holder_close_foreign(h, fd);
+		conn_answer(c, IPC_REFUSED, e.written, e.consumed, "being replaced");
+		return true;
+	}
 	if (sleeper_take(h, fd, &e, c->number,
 			 c->watching && !c->watch_gone && generation == c->generation, &reason) > 0) {
 		log_info("refused", "id=%016llx user=%s reason=%s",

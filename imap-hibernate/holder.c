@@ -26,6 +26,9 @@
 
 /* Listener, queue, channels, epoll, operators, adoption's extra. */
 #define FDS_FIXED	96u
+/* On the way out: so long a keeper may take to have everything. */
+#define LEAVE_MS	2000
+#define LEAVE_LOOK_MS	5
 #define STATUS_MS	3000u
 /* Garbage with descriptors must not keep us busy. */
 #define RELOCK_MS	100u
@@ -303,14 +306,41 @@ int holder_setup_message(struct holder *h, struct ipc_in *in)
 		value = ipc_in_u64(in);
 		if (!ipc_in_done(in))
 			return -EBADMSG;
-		if (value == STOP_BYE && h->table)
+		if (value == STOP_BYE && h->table) {
 			stop_bye(h);
-		else
-			loop_stop(h->loop);
-		return value == STOP_BYE && h->table ? 0 : -ECANCELED;
+			return 0;
+		}
+		return value == STOP_REPLACE || value == STOP_RELOAD ? -EINPROGRESS : -ECANCELED;
 	default:
 		return -EBADMSG;
 	}
+}
+
+static void leave_look(void *ctx)
+{
+	struct holder *h = ctx;
+
+	if (keeper_link_settled(h) || clock_ms() >= h->leave_by_ms) {
+		loop_stop(h->loop);
+		return;
+	}
+	loop_timer_set(h->loop, &h->leave_timer, LEAVE_LOOK_MS, leave_look, h);
+}
+
+/* master is gone, or wants another holder in our place: the next one adopts from the
+ * keeper. It may be a keeper that was started a moment ago, and lacks much: then we
+ * are the only ones who have it. */
+static void holder_leave(struct holder *h)
+{
+	if (h->leaving)
+		return;
+	h->leaving = true;
+	h->leave_by_ms = clock_ms() + LEAVE_MS;
+	loop_remove(h->loop, &h->setup_io);
+	if (h->table)
+		leave_look(h);
+	else
+		loop_stop(h->loop);
 }
 
 static void setup_ready(void *ctx, uint32_t events)
@@ -327,9 +357,11 @@ static void setup_ready(void *ctx, uint32_t events)
 	}
 	/* Without master nobody would restart what dies: the next master's
 	   holder adopts. */
-	if (ret < 0 && ret != -ECANCELED)
+	if (ret < 0 && ret != -ECANCELED && ret != -EINPROGRESS)
 		log_error("setup", "error=%s", ret == -EPIPE ? "master-ended" : strerror(-ret));
-	if (ret < 0)
+	if (ret == -EPIPE || ret == -EINPROGRESS)
+		holder_leave(h);
+	else if (ret < 0)
 		loop_stop(h->loop);
 }
 
@@ -602,6 +634,7 @@ void holder_destroy(struct holder *h)
 		keeper_link_deinit(h);
 		auth_lost(h);
 		loop_remove(h->loop, &h->watch_io);
+		loop_timer_cancel(h->loop, &h->leave_timer);
 		watch_deinit(&h->watches);
 	}
 	table_destroy(&h->table);

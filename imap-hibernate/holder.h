@@ -80,6 +80,9 @@ struct holder {
 	struct list controls;		/* of operators */
 
 	bool stopping;
+	bool leaving;			/* for the next one to adopt: nobody new, then the end */
+	uint64_t leave_by_ms;
+	struct loop_timer leave_timer;
 	struct loop_timer status_timer, relock_timer;
 	uint64_t kept, woken, wakes_sent, wakes_failed, disconnects, refused, keepalives;
 	char status[256];		/* what was reported last */

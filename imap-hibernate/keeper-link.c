@@ -354,6 +354,14 @@ static void keeper_ready(void *ctx, uint32_t events)
 		keeper_push(h);
 }
 
+bool keeper_link_settled(const struct holder *h)
+{
+	const struct keeper_link *k = &h->keeper;
+
+	return k->up && k->cursor >= table_slots(h->table) && k->sent_count == 0 &&
+	       k->drops_count == 0;
+}
+
 /* ---- life ---- */
 
 void keeper_link_init(struct keeper_link *k)

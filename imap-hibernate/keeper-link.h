@@ -42,6 +42,8 @@ void keeper_link_up(struct holder *h);
 void keeper_link_store(struct holder *h, uint32_t slot);
 /* Step 12: void. The sleeper's descriptor must still be open. */
 void keeper_link_drop(struct holder *h, uint32_t slot);
+/* The keeper has all that it ever will have of us. */
+bool keeper_link_settled(const struct holder *h);
 /* A duplicate that no sleeper has. */
 void keeper_link_drop_other(struct holder *h, uint64_t sid, uint64_t cookie);
 #endif

@@ -19,6 +19,8 @@
 
 /* Beyond what the sessions got: for processes with nothing left to do. */
 #define STOP_STEP_MS	2000
+/* The holder waits for the keeper to have everything. */
+#define STOP_KEEP_MS	5000
 
 static void stop_step(void *ctx);
 
@@ -165,7 +167,8 @@ static void stop_next(struct master *m, const char *why)
 		stop_enter(m, MASTER_STOP_IMAP, STOP_BYE, STOP_STEP_MS, why);
 		return;
 	case MASTER_STOP_IMAP:
-		stop_enter(m, MASTER_STOP_REST, STOP_NOW, STOP_STEP_MS, why);
+		stop_enter(m, MASTER_STOP_REST, m->keep ? STOP_REPLACE : STOP_NOW,
+			   m->keep ? STOP_KEEP_MS : STOP_STEP_MS, why);
 		return;
 	case MASTER_STOP_REST:
 		stop_enter(m, MASTER_STOP_KILL, STOP_NOW, STOP_STEP_MS, why);

@@ -153,6 +153,43 @@ def adopting(world, w, point, action, idle):
     drive(world, w, idle, None, None)
 
 
+# Between any two steps of an upgrade: the holder has what a keeper loses, a keeper
+# what the holder loses.
+UPGRADING = ["launcher-become", "keeper-dups", "keeper-end", "keeper-succeeds",
+             "keeper-succeeded", "master-upgrade-launcher", "master-upgrade-told",
+             "master-become", "hold-adopt"]
+
+
+def upgrading(world, w, point, action, idle):
+    """Asleep, or awake and in the way of it, with mail that comes in the middle."""
+    if idle:
+        w.client.idle()
+    w.wait_asleep()
+    world.arm(point, action)
+    try:
+        world.ctl("upgrade")
+    except OSError:
+        pass        # who was asked is dead
+    world.wait_struck(point)
+    drive(world, w, idle, None, None)
+    world.wait(world.recovered, "the server to be whole")
+
+
+def upgrading_awake(world, w, point, action, idle):
+    if idle:
+        w.client.idle()
+    else:
+        w.noop(False)
+    world.arm(point, action)
+    try:
+        world.ctl("upgrade")
+    except OSError:
+        pass
+    world.wait_struck(point)
+    drive(world, w, idle, None, None)
+    world.wait(world.recovered, "the server to be whole")
+
+
 def killed_mid_change(world, w, point, action, idle):
     """The holder has read an event and dies: the next one must know."""
     waking(world, w, point, action, idle)
@@ -188,6 +225,9 @@ def matrix():
             rows += [(falling, p, action, idle) for p in FALLING]
             rows += [(waking, p, action, idle) for p in WAKING]
             rows += [(adopting, p, action, idle) for p in ADOPTING]
+            rows += [(upgrading, p, action, idle) for p in UPGRADING]
+            rows += [(upgrading_awake, p, action, idle) for p in
+                     ("keeper-succeeds", "master-upgrade-told", "sleep-send", "hold-kept")]
             if action == "stop":
                 rows += [(adopting, p, action, idle) for p in ADOPTING_KEEPER]
         rows += [(input_waking, p, action, True) for p in WAKING]
