@@ -16,6 +16,49 @@ static int list_one(void *ctx, const struct mailbox_info *info)
 }
 
 /* Returns the line where something went wrong. */
+/* A link and a rename between two mailboxes, and bytes by way of tmp/ are all the same
+ * to the caller: the number of links tells. */
+static bool copy_is_a_link(void)
+{
+	char path[3 * PATH_MAX];
+	struct stat st = { 0 };
+	struct dirent *de;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/new", mail_dir);
+	d = opendir(path);
+	while (d && (de = readdir(d))) {
+		if (de->d_name[0] != '.')
+			fstatat(dirfd(d), de->d_name, &st, 0);
+	}
+	if (d)
+		closedir(d);
+	return st.st_nlink == 2;
+}
+
+static int transfer(struct mailbox *box, uint32_t uid, bool move)
+{
+	struct uidset uids, copied, new_uids;
+	uint64_t dest_modseq, modseq;
+	uint32_t uidvalidity;
+	uint8_t id[16];
+	int rc;
+
+	uidset_init(&uids);
+	uidset_init(&copied);
+	uidset_init(&new_uids);
+	rc = uidset_add(&uids, uid);
+	if (rc == 0)
+		rc = mailbox_copy(box, &uids, "old", move, &copied, &new_uids, &uidvalidity, id,
+				  &dest_modseq, NULL, &modseq);
+	if (rc == 0 && uidset_count(&new_uids) != 1)
+		rc = MAILBOX_E_EXPUNGED;
+	uidset_deinit(&uids);
+	uidset_deinit(&copied);
+	uidset_deinit(&new_uids);
+	return rc;
+}
+
 static int everything(void)
 {
 	struct mail_store *store = store_new();
@@ -52,6 +95,11 @@ static int everything(void)
 		return __LINE__;
 	remove_index();
 	if (mailbox_sync(box) || append_text(store, "INBOX", "z", 0) != 3)
+		return __LINE__;
+	if (transfer(box, 3, false) || !copy_is_a_link() || transfer(box, 3, true))
+		return __LINE__;
+	if (mail_store_subscribe(store, "old", true) || mail_store_subscribe(store, "x", true) ||
+	    mail_store_subscribe(store, "x", false))
 		return __LINE__;
 	mailbox_close(&box);
 	mail_store_close(&store);
