@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* export-uidlist MAIL-DIR INDEX-DIR: gives a Maildir back to Dovecot. Started
  * by `dormouse export-uidlist`, as the mail's owner. */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,15 +27,36 @@ static int on_mailbox(void *ctx, const struct mailbox_export *e)
 	return 0;
 }
 
+/* An index directory that is not there is made: in the mail directory, or by
+ * the server before. */
 static int restrict_files(const char *mail_dir, const char *index_dir)
 {
 	const struct sandbox_path paths[] = {
 		{ mail_dir, SANDBOX_READ | SANDBOX_WRITE },
 		{ index_dir, SANDBOX_READ | SANDBOX_WRITE },
 	};
-	int rc = sandbox_landlock(paths, access(index_dir, F_OK) == 0 ? 2 : 1);
+	int rc = sandbox_basics();
+
+	if (rc == 0)
+		rc = sandbox_landlock(paths, access(index_dir, F_OK) == 0 ? 2 : 1);
 
 	return rc == -ENOSYS || rc == -EOPNOTSUPP ? 0 : rc;
+}
+
+/* What an index says of mailboxes that are Dovecot's again is of no use, and in
+ * the mail directory Dovecot would take its directory for a mailbox. */
+static void index_remove(const char *index_dir)
+{
+	DIR *d = opendir(index_dir);
+	struct dirent *de;
+
+	while (d && (de = readdir(d))) {
+		if (!strncmp(de->d_name, "index.db", 8) || !strncmp(de->d_name, "view-", 5))
+			unlinkat(dirfd(d), de->d_name, 0);
+	}
+	if (d)
+		closedir(d);
+	rmdir(index_dir);	/* if there is nothing else in it */
 }
 
 int main(int argc, char **argv)
@@ -56,6 +78,8 @@ int main(int argc, char **argv)
 	if (rc == 0) {
 		rc = mail_store_export(store, on_mailbox, NULL);
 		mail_store_close(&store);
+		if (rc == 0)
+			index_remove(opt.index_dir);
 	}
 	if (rc)
 		fprintf(stderr, "%s: %s\n", opt.mail_dir, mailbox_strerror(rc));

@@ -16,6 +16,7 @@ TESTS = {
     "wire": ({"fast", "sanitized"}, ["wire.py"]),
     "ordinary-user": ({"fast"}, ["ordinary_user.py"]),
     "attack": ({"fast", "sanitized"}, ["attack.py"]),
+    "adopt": ({"fast"}, ["adopt.py"]),
     "edge": ({"fast"}, ["edge.py", "-n", "2000"]),
     "edge-short": ({"sanitized"}, ["edge.py", "-n", "300", "-c", "6"]),
     "kills": ({"fast"}, ["kills.py", "-n", "2000"]),

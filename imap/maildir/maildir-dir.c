@@ -78,12 +78,17 @@ bool mailbox_name_from_dir(const char *dir, struct buf *name)
 int mailbox_dir_open(struct mail_store *store, const char *dir, int *fd_r)
 {
 	cleanup_fd int fd = openat(store->mail_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct stat st;
+	struct stat st, self, index;
 
 	if (fd < 0)
 		return errno == ENOENT || errno == ENOTDIR ? MAILBOX_E_NONEXISTENT : -errno;
 	if (fstatat(fd, "cur", &st, 0) < 0)
 		return errno == ENOENT ? MAILBOX_E_NONEXISTENT : -errno;
+	/* `.dormouse` is no mailbox, even if another server made one of it. */
+	if (fstat(fd, &self) < 0 || fstat(store->index_fd, &index) < 0)
+		return -errno;
+	if (self.st_ino == index.st_ino && self.st_dev == index.st_dev)
+		return MAILBOX_E_NONEXISTENT;
 	*fd_r = fd_steal(&fd);
 	return 0;
 }
@@ -119,6 +124,20 @@ int dir_fsync(int dir_fd, const char *name)
 
 /* ---- UIDVALIDITY ---- */
 
+/* The last one that Dovecot gave, if it was here. */
+static uint32_t dovecots_uidvalidity(struct mail_store *store)
+{
+	unsigned long last = 0;
+	struct buf b;
+
+	buf_init(&b, 1u << 16);
+	if (dovecot_file_read(store->mail_fd, "dovecot-uidvalidity", &b) == 0 &&
+	    buf_append_u8(&b, 0) == 0)
+		last = strtoul((const char *)b.data, NULL, 16);
+	buf_deinit(&b);
+	return last < UINT32_MAX ? (uint32_t)last : 0;
+}
+
 /* Each mailbox gets another one, even two of the same name in one second. The
  * file holds the last one given, for all mailboxes of the user. */
 int uidvalidity_next(struct mail_store *store, uint32_t *uidvalidity_r)
@@ -135,7 +154,7 @@ int uidvalidity_next(struct mail_store *store, uint32_t *uidvalidity_r)
 	/* Held for microseconds, by our own programs only. */
 	if (fcntl(fd, F_OFD_SETLKW, &lock) < 0 || pread(fd, text, sizeof(text) - 1, 0) < 0)
 		return -errno;
-	last = strtoul(text, NULL, 16);
+	last = text[0] ? strtoul(text, NULL, 16) : dovecots_uidvalidity(store);
 	if (last < UINT32_MAX && last >= next)
 		next = (uint32_t)last + 1;
 	snprintf(text, sizeof(text), "%08x\n", next);

@@ -388,8 +388,8 @@ static int export_uidvalidity(struct mail_store *store, uint32_t last)
 	buf_reset(&b);
 	buf_printf(&b, "%08x", last);
 	snprintf(name, sizeof(name), DOVECOT_VALIDITY ".%08x", last);
-	fd = openat(store->mail_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0444);
-	rc = fd < 0 ? file_error(errno) : 0;
+	fd = openat(store->mail_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+	rc = fd < 0 && errno != EEXIST ? file_error(errno) : 0;
 	fd_close(&fd);
 	if (rc == 0)
 		rc = file_replace(store->mail_fd, DOVECOT_VALIDITY, &b);

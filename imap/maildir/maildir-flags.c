@@ -21,6 +21,7 @@ struct store_op {
 	uint64_t keywords[KEYWORD_WORDS];
 	uint64_t unchanged_since;
 	struct uidset changed, modified, gone, again;
+	bool no_room;		/* in a file's name, for what it should say */
 };
 
 static void new_flags(const struct store_op *s, struct msg *m)
@@ -91,6 +92,10 @@ static int store_one(struct change *c, struct store_op *s, uint32_t uid)
 	rc = maildir_name_info(was.info, strlen(was.base), m.flags,
 			       keywords_to_letters(c->box, m.keywords),
 			       keywords_known_letters(c->box), m.info);
+	if (rc == -ENAMETOOLONG) {
+		s->no_room = true;	/* the others come first */
+		return 0;
+	}
 	if (rc == 0 && unlettered_differ(c->box, &was, &m)) {
 		change_keywords_line(c, &m);
 		rc = change_lines(c);
@@ -189,6 +194,8 @@ static int store_run(struct mailbox *box, const struct uidset *uids, struct stor
 	if (rc == 0)
 		rc = for_each_chased(&c, &todo, &s->again, store_fn, s);
 	uidset_deinit(&todo);
+	if (rc == 0 && s->no_room)
+		rc = MAILBOX_E_KEYWORDS;
 	return change_finish(&c, rc, modseq_r);
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "imap/maildir/mail-file.h"
+#include "imap/maildir/maildir-scan.h"
 #include "imap/maildir/maildir.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -59,6 +60,31 @@ static int open_by_row(struct mailbox *box, uint32_t uid, struct msg *m, int *fd
 	return *fd_r < 0 ? -errno : 0;
 }
 
+/* The index is behind and cannot be written (a full disk): by its base, then. */
+static int open_by_scan(struct mailbox *box, struct msg *m, int *fd_r)
+{
+	const struct scan_entry *e = NULL;
+	char path[MAILDIR_NAME_MAX + 8];
+	struct scan s;
+	int rc;
+
+	scan_init(&s);
+	rc = scan_dir(&s, box->dir_fd, DIR_NEW);
+	if (rc == 0)
+		rc = scan_dir(&s, box->dir_fd, DIR_CUR);
+	if (rc == 0)
+		e = scan_find(&s, m->base, strlen(m->base));
+	if (rc == 0 && !e)
+		rc = MAILBOX_E_EXPUNGED;
+	if (rc == 0) {
+		snprintf(path, sizeof(path), "%s/%s", dir_names[e->dir], scan_name(&s, e));
+		*fd_r = openat(box->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		rc = *fd_r < 0 ? -errno : 0;
+	}
+	scan_deinit(&s);
+	return rc;
+}
+
 static int open_chased(struct mailbox *box, uint32_t uid, struct msg *m, int *fd_r)
 {
 	int rc;
@@ -68,6 +94,8 @@ static int open_chased(struct mailbox *box, uint32_t uid, struct msg *m, int *fd
 		if (rc != -ENOENT || i == CHASE_MAX)
 			break;
 		BOX_RETRY(rc, sync_box(box, true));
+		if (rc == MAILBOX_E_NOSPACE || rc == MAILBOX_E_READONLY)
+			return open_by_scan(box, m, fd_r);
 		if (rc)
 			break;
 	}

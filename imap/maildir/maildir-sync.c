@@ -492,6 +492,19 @@ int sync_box(struct mailbox *box, bool force)
 	return rc || clean ? rc : sync_locked(box, force);
 }
 
+static bool row_reload(struct mailbox *box)
+{
+	struct index *ix = &box->store->index;
+	struct box_row row;
+
+	if (index_check(ix) != 0 || index_box_get(ix, box->id, &row) != 0 || !row.box ||
+	    row.uidvalidity != box->uidvalidity)
+		return false;
+	box->row = row;
+	box->row_opened = ix->opened;
+	return true;
+}
+
 int mailbox_sync(struct mailbox *box)
 {
 	int rc;
@@ -499,6 +512,13 @@ int mailbox_sync(struct mailbox *box)
 	BOX_RETRY(rc, sync_box(box, false));
 	if (rc == 0)
 		box->doubt = false;
+	/* On a full disk what is new cannot be written down; what is known can be
+	   read. It is told when there is room. */
+	if ((rc == MAILBOX_E_NOSPACE || rc == MAILBOX_E_READONLY) && row_reload(box)) {
+		log_warn("sync-put-off", "user=%s mailbox=%s error=%s", log_str(box->store->user),
+			 log_str(box->name), log_str(mailbox_strerror(rc)));
+		rc = 0;
+	}
 	return rc;
 }
 
