@@ -90,6 +90,8 @@ const struct settings *login_settings(const struct login *login)
 	return login->parts.settings;
 }
 
+static void login_update_listeners(struct login *login);
+
 struct tls_server *login_tls(const struct login *login)
 {
 	return login->tls;
@@ -104,6 +106,7 @@ void login_set_tls(struct login *login, struct tls_server *server)
 {
 	tls_server_unref(&login->tls);
 	login->tls = server;
+	login_update_listeners(login);
 }
 
 void login_count_tls(struct login *login, bool good, bool resumed)
@@ -125,7 +128,9 @@ static void login_update_listeners(struct login *login)
 
 	list_for_each(node, &login->listeners) {
 		struct listener *l = container_of(node, struct listener, node);
-		if (!want)
+		/* Without a certificate (it cannot be read since a restart) its
+		   clients wait: they must not be served in clear text. */
+		if (!want || (l->tls && !login->tls))
 			loop_remove(login->parts.loop, &l->io);
 		else if (!l->io.active &&
 			 /* One connection wakes one process, not all of them. */

@@ -60,18 +60,6 @@ static bool listener_read(struct program *p, struct ipc_in *in)
 	return true;
 }
 
-/* A listener that is to speak TLS must not be served in clear text instead. */
-static int setup_check(const struct program *p)
-{
-	for (unsigned i = 0; i < p->n_listeners; i++) {
-		if (!p->listener_tls[i] || p->tls)
-			continue;
-		log_error("start", "reason=\"a listener wants TLS, and there is no certificate\"");
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int setup_fields(struct program *p, struct ipc_in *in)
 {
 	if (ipc_in_type(in) != IPC_SETUP)
@@ -89,7 +77,7 @@ static int setup_fields(struct program *p, struct ipc_in *in)
 	ret = certs_read(in, &p->tls);
 	if (ret < 0)
 		return ret;
-	return ipc_in_done(in) ? setup_check(p) : -EBADMSG;
+	return ipc_in_done(in) ? 0 : -EBADMSG;
 }
 
 static int setup_read(struct program *p)

@@ -163,6 +163,18 @@ int certs_load(const struct config *config, struct certs *certs_r, struct buf *e
 	return ret;
 }
 
+int certs_check(const struct config *config, struct buf *errors, struct buf *notes)
+{
+	struct certs certs;
+	int ret = certs_load(config, &certs, errors, notes);
+
+	if (ret < 0 && errors->len == 0)
+		buf_printf(errors, "certificates: %s\n", strerror(-ret));
+	if (ret == 0)
+		certs_deinit(&certs);
+	return ret;
+}
+
 void certs_deinit(struct certs *certs)
 {
 	for (unsigned i = 0; i < certs->n; i++)

@@ -38,6 +38,8 @@ bool certs_stamp_equal(const struct certs_stamp *a, const struct certs_stamp *b)
 int certs_load(const struct config *config, struct certs *certs_r, struct buf *errors,
 	       struct buf *notes);
 void certs_deinit(struct certs *certs);
+/* certs_load() for what it says. */
+int certs_check(const struct config *config, struct buf *errors, struct buf *notes);
 /* IPC_CERTS' fields, and SETUP's last ones. tickets_fd stays the caller's. */
 void certs_pack(const struct config *config, const struct certs *certs, int tickets_fd,
 		struct ipc_out *out);

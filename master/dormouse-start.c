@@ -52,16 +52,11 @@ static int log_redirect(const struct settings *s)
 static bool certs_good(const struct config *config)
 {
 	struct buf errors, notes;
-	struct certs certs;
 	int ret;
 
 	buf_init(&errors, CERTS_ERRORS_MAX_BYTES);
 	buf_init(&notes, CERTS_ERRORS_MAX_BYTES);
-	ret = certs_load(config, &certs, &errors, &notes);
-	if (ret == 0)
-		certs_deinit(&certs);
-	else if (errors.len == 0)
-		dormouse_fail("certificates: %s", strerror(-ret));
+	ret = certs_check(config, &errors, &notes);
 	if (errors.len > 0)
 		fwrite(errors.data, 1, errors.len, stderr);
 	if (notes.len > 0)

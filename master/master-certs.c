@@ -133,12 +133,14 @@ void master_certs_pack(struct master *m, struct ipc_out *out)
 	certs_pack(m->config, &m->certs, items_get(&m->items, TICKETS_ITEM), out);
 }
 
-int master_certs_begin(struct master *m)
+int master_certs_begin(struct master *m, bool first)
 {
 	int ret = certs_read(m);
 
-	if (ret < 0 || m->certs.n == 0)
+	if (ret < 0 && first)
 		return ret;
+	if (m->config->n_certs == 0)
+		return 0;
 	ret = tickets_renew(m);
 	if (ret < 0)
 		return ret;

@@ -11,6 +11,7 @@
 
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "master/certs.h"
 #include "master/config.h"
 #include "master/launcher-proto.h"
 #include "master/master.h"
@@ -91,16 +92,20 @@ static int config_read(const struct master_options *opt, struct config *config)
 static int check(int argc, char **argv)
 {
 	struct config config;
-	struct buf errors;
+	struct buf errors, notes;
 	int ret;
 
 	if (argc != 4 || strcmp(argv[2], "-c") != 0)
 		return 2;
 	ret = config_load(argv[3], &config, &errors);
+	if (ret == 0) {
+		buf_init(&notes, CERTS_ERRORS_MAX_BYTES);
+		ret = certs_check(&config, &errors, &notes);
+		buf_deinit(&notes);
+		config_deinit(&config);
+	}
 	if (ret < 0 && errors.len > 0 && write(3, errors.data, errors.len) < 0)
 		return 3;
-	if (ret == 0)
-		config_deinit(&config);
 	buf_deinit(&errors);
 	return ret < 0 ? MASTER_EXIT_CONFIG : 0;
 }

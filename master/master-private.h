@@ -113,8 +113,10 @@ bool master_upgrade_reaped(struct master *m, pid_t pid, int status);
 /* The server stops: no upgrade any more. */
 void master_upgrade_stop(struct master *m);
 void master_upgrade_deinit(struct master *m);
-/* master-certs.c. After the items are complete. 0 or -errno, logged. */
-int master_certs_begin(struct master *m);
+/* master-certs.c. Reads certificates and ticket keys; once the latter are among the
+ * items they are for the keeper. first: files that will not do are an error; else,
+ * with sessions held already, they are waited for. 0 or -errno, logged. */
+int master_certs_begin(struct master *m, bool first);
 void master_certs_end(struct master *m);
 /* SETUP's last fields for imap-login. */
 void master_certs_pack(struct master *m, struct ipc_out *out);

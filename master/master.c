@@ -119,6 +119,8 @@ static int items_complete(struct master *m)
 	int ret = listeners_prepare(m->config, &m->items, first ? NULL : &m->no_listener);
 
 	if (ret == 0)
+		ret = master_certs_begin(m, first);
+	if (ret == 0)
 		ret = key_make(&m->items);
 	if (ret == 0)
 		ret = pair_make(&m->items, "login-write", "login-read");
@@ -533,8 +535,6 @@ static int master_begin(struct master *m)
 		ret = keeper_fetch(m->keeper_fd, &m->items, KEEPER_FETCH_MS);
 	if (ret == 0)
 		ret = items_complete(m);
-	if (ret == 0)
-		ret = master_certs_begin(m);
 	if (ret == 0)
 		ret = keeper_keep_all(m->keeper_fd, &m->items);
 	if (ret == 0)

@@ -14,6 +14,7 @@ TESTS = {
     "talks": ({"fast", "sanitized"}, ["talk.py"]),
     "talks-wrapped": ({"fast", "sanitized"}, ["talk.py", "-t", "both", "-m", "always"]),
     "wire": ({"fast", "sanitized"}, ["wire.py"]),
+    "certs": ({"fast", "sanitized"}, ["certs.py"]),
     "ordinary-user": ({"fast"}, ["ordinary_user.py"]),
     "attack": ({"fast", "sanitized"}, ["attack.py"]),
     "adopt": ({"fast"}, ["adopt.py"]),
