@@ -8,7 +8,7 @@ every record that goes to a client is a line with the next number ("000007 A 3")
 prepared keepalives too, just as TLS numbers its records. A client that sees the
 numbers in order has seen no text twice, none skipped, and never two owners.
 """
-import array, ctypes, errno, fcntl, json, os, pickle, random, select, shutil, signal
+import array, ctypes, errno, fcntl, json, os, pickle, random, re, select, shutil, signal
 import socket, struct, subprocess, sys, tempfile, time
 
 # ---- messages: msgpack, as far as lib/ipc.h speaks it ----
@@ -483,6 +483,29 @@ def wake_unpack(data):
     return ticket, written, consumed, cause, tries, gen, data[at:]
 
 
+def settings(**more):
+    """The settings as master packs them: the table of lib/settings.c, in its order."""
+    units = {"SECONDS": 1000, "MINUTES": 60000, "MIB": 1 << 20}
+    path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                        "lib", "settings.c")
+    with open(path) as f:
+        rows = re.findall(r"^\t(STR|U64|U32|BOOL)\((\w+), (.*)\),$", f.read(), re.M)
+    fields = []
+    for kind, name, default in rows:
+        if name in more:
+            value = more.pop(name)
+        elif kind == "STR":
+            value = default.strip('"')
+        elif kind == "BOOL":
+            value = default == "true"
+        else:
+            value = eval(default, {}, units)
+        fields.append(value)
+    if len(fields) < 20 or more:
+        raise AssertionError("settings of %s: %s %s" % (path, fields, more))
+    return fields
+
+
 class World:
     def __init__(self, binary, seed=0, settings=None, spares=2, ahead=2, env=None):
         self.binary, self.seed, self.ahead = binary, seed, ahead
@@ -567,9 +590,9 @@ class World:
                                        pass_fds=[3] if fd != 3 else [fd])
         theirs.close()
         s = self.settings
-        fields = [self.dir, '~/Maildir', '', s['user'] or 'nobody', 'l', 'a', 'stderr', s['level'], '', '', '',
-                  30000, True, s['keepalive'], 2, 60000, s['poll'], 300000, 10000, 60000, 300000, 2, 256,
-                  s['max_sleepers'], 2, 1000, 0, 1000, 512 << 20, not s['user']]
+        fields = settings(base_dir=self.dir, user=s['user'] or 'nobody', log_level=s['level'],
+                          keepalive_interval_ms=s['keepalive'], poll_interval_ms=s['poll'],
+                          max_sleepers=s['max_sleepers'], user_mode=not s['user'])
         try:
             mine.send(SETUP, fields, fds=[self.listener.fileno(), self.wake_w.sock.fileno()])
             self.new_keeper_channel()
