@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "imap/session.h"
+#include "lib/fault.h"
 #include "lib/ipc-proto.h"
 #include "lib/stream-deflate.h"
 #include "lib/stream-tls.h"
@@ -93,6 +94,7 @@ int layers_keepalives(struct session *s, uint32_t n, struct keepalives *ka)
 		}
 		buf_deinit(&out);
 	}
+	(void)fault("sleep-keepalives");
 	return ret;
 }
 

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "lib/buf.h"
+#include "lib/fault.h"
 #include "lib/list.h"
 #include "lib/stream-layer.h"
 
@@ -137,6 +138,7 @@ static long socket_send(struct stream *s, const void *data, size_t len)
 static long socket_write(struct stream_layer *l, const void *data, size_t len)
 {
 	struct stream *s = container_of(l, struct stream, socket);
+	bool first = queue_len(&s->prelude) > 0;
 
 	while (queue_len(&s->prelude) > 0) {
 		long n = socket_send(s, s->prelude.b.data + s->prelude.at,
@@ -146,6 +148,8 @@ static long socket_write(struct stream_layer *l, const void *data, size_t len)
 			return n;
 		queue_drop(&s->prelude, (size_t)n);
 	}
+	if (first)
+		(void)fault("stream-prelude");
 	return socket_send(s, data, len);
 }
 

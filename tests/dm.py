@@ -495,7 +495,7 @@ class Wire:
 
 
 class Client:
-    """tls, deflate: None means what the server was made for."""
+    """tls, deflate: None means what the server was made for. TLS is 1.3 or 1.2, by chance."""
 
     def __init__(self, server, user=None, password="secret", tls=None, deflate=None):
         self.server = server
@@ -509,7 +509,7 @@ class Client:
         self.buffer = b""
         self.tag = 0
         if tls:
-            self.wire.start_tls(server.context())
+            self.wire.start_tls(server.context(random.choice((None, ssl.TLSVersion.TLSv1_2))))
             self.wire.pieces = 0.1
         self.greeting = self.line()
         if user is not None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Faults between any two steps of falling asleep, waking and adopting.
 
-    faults.py [-v] [NAME...]
+    faults.py [-v] [-t WIRE] [NAME...]
 
 Needs a build with -Dfaults=true. Rules are armed in a file that all processes
 share (lib/fault.h), so each strikes one process once and the test sees that it
@@ -33,6 +33,7 @@ DEATHS_MAX = 3
 
 class World(dm.Server):
     """A server whose fault points are armed while it runs."""
+    wire = "plain"
 
     def __init__(self, name="faults", **options):
         fd, self.rules_path = tempfile.mkstemp(prefix="dormouse-rules-")
@@ -41,6 +42,8 @@ class World(dm.Server):
         self.rules = mmap.mmap(fd, RULES * RULE_BYTES)
         os.close(fd)
         options.setdefault("hibernate_after", "60ms")
+        options.setdefault("tls", World.wire in ("tls", "both"))
+        options.setdefault("deflate", World.wire in ("deflate", "both"))
         super().__init__(name, users=(), env={"FAULTS_FILE": self.rules_path}, **options)
         self.deaths = 0
 
@@ -72,7 +75,7 @@ class World(dm.Server):
 # ---- every point: name, who dies, when it is reached ----
 
 # The owner of the connection dies: the client may see its end.
-OWNER_DIES = {"sleep-watched", "sleep-compared", "sleep-unlock", "sleep-send", "sleep-again",
+OWNER_DIES = {"sleep-watched", "sleep-keepalives", "stream-prelude", "sleep-compared", "sleep-unlock", "sleep-send", "sleep-again",
               "wake-told", "wake-taken"}
 FALLING = ["sleep-compared", "sleep-unlock", "sleep-send", "sleep-sent", "sleep-done",
            "table-commit", "table-committed", "hold-commit", "hold-lock", "hold-dup",
@@ -231,6 +234,9 @@ def matrix():
             if action == "stop":
                 rows += [(adopting, p, action, idle) for p in ADOPTING_KEEPER]
         rows += [(input_waking, p, action, True) for p in WAKING]
+        rows.append((falling, "sleep-keepalives", action, True))
+        rows.append((waking, "stream-prelude", action, True))
+        rows.append((input_waking, "stream-prelude", action, True))
         rows += [(killed_mid_change, p, action, True) for p in EVENTS]
         rows.append((falling, "sleep-watched", action, True))
     for idle in (True, False):
@@ -498,6 +504,23 @@ def keepalive_written_by_half_is_finished_first(world):
     w.done()
 
 
+@scenario
+def imap_dead_between_keepalives_and_answer_is_replaced(world):
+    """What was prepared is out, and nothing beyond: the state is still good, and
+    the answer that was sealed was never seen. Another imap seals it again."""
+    w = Watcher(world)
+    for _ in range(3):
+        w.client.idle()
+        w.wait_asleep()
+        world.arm("stream-prelude", "kill")
+        w.deliver()
+        world.wait_struck("stream-prelude")
+        world.disarm()
+        w.idle_told()
+        w.done()
+        w.noop(False)
+
+
 keepalive_written_by_half_is_finished_first.options = {"keepalive_interval": "300ms"}
 
 
@@ -557,8 +580,11 @@ def row_name(row):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-v", action="store_true")
+    parser.add_argument("-t", "--wire", choices=("plain", "tls", "deflate", "both"),
+                        default="plain")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
+    World.wire = args.wire
     with open(os.path.join(dm.STAGE, "libexec", "dormouse", "imap"), "rb") as f:
         if b"sleep-compared" not in f.read():
             print("no fault points in this build (-Dfaults=true)\n0 passed, 1 failed")

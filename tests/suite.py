@@ -29,6 +29,7 @@ TESTS = {
     "upgrade-short": ({"sanitized"}, ["upgrade.py", "--clients", "20", "--upgrades", "2",
                                       "--kills", "3"]),
     "faults": ({"sanitized"}, ["faults.py"]),
+    "faults-wrapped": ({"sanitized"}, ["faults.py", "-t", "both"]),
     "kills-short": ({"sanitized"}, ["kills.py", "-n", "150", "-c", "6", "--others", "6"]),
 }
 

@@ -198,6 +198,19 @@ class Steps:
         """The server has noticed that a client left."""
         self.server.wait(lambda: not self.server.who(self.user), "the session to be forgotten")
 
+    def plain_until_told(self):
+        """The talk itself asks for COMPRESS."""
+        self.talk.client(1).wants_deflate = False
+
+    def compress(self, n=1):
+        """The answer to COMPRESS came: from here on."""
+        self.talk.clients[int(n)].wire.start_deflate()
+
+    def capability_lacks(self, word, n=1):
+        line = self.talk.clients[int(n)].ok("CAPABILITY")[0]
+        if word in line:
+            raise dm.Failure("offered: " + line)
+
     def halfclose(self, n):
         self.talk.clients[int(n)].sock.shutdown(socket.SHUT_WR)
 

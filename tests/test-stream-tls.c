@@ -400,6 +400,135 @@ static void test_tls_refuses_every_truncated_blob(void)
 	end();
 }
 
+/* What hibernate.c and the holder do, in any order: keepalives are made and the
+ * state is written down; some of them are written, perhaps one by half; then
+ * this process goes on, or another, or another after one that died before it
+ * wrote (or after it wrote what was left of them); the next text, or none. The
+ * client opens it all in order: no number was used twice, none left out. */
+static struct buf said, prepared;
+static size_t gone;	/* of prepared */
+
+static void random_text(uint64_t *rnd, struct buf *text)
+{
+	size_t n = unit_random(rnd) % (unit_random(rnd) % 8 == 0 ? 40000 : 60);
+
+	buf_init(text, 1 << 16);
+	for (size_t i = 0; i <= n; i++)
+		buf_append_u8(text, (uint8_t)('a' + unit_random(rnd) % 26));
+}
+
+static void write_ahead(size_t n)
+{
+	n = n < prepared.len - gone ? n : prepared.len - gone;
+	if (n == 0)
+		return;
+	require(write(stream_fd(s), prepared.data + gone, n) == (ssize_t)n);
+	gone += n;
+}
+
+static void go_on(const struct buf *blob, bool other)
+{
+	int fd;
+
+	if (!other) {
+		stream_tls_resume(s);
+	} else {
+		fd = dup(stream_fd(s));
+		stream_destroy(&s);
+		s = stream_create(fd, INPUT_MAX);
+		require(stream_push_tls_blob(s, crypto, blob->data, blob->len) == 0);
+	}
+	require(stream_set_prelude(s, prepared.data + gone, prepared.len - gone) == 0);
+}
+
+static void say_something(uint64_t *rnd)
+{
+	struct buf text;
+
+	random_text(rnd, &text);
+	buf_append(&said, text.data, text.len);
+	require(stream_write(s, text.data, text.len) == 0);
+	while (stream_flush(s) == 1)
+		(void)hear();
+	buf_deinit(&text);
+	/* Whatever was ahead went first. */
+	buf_reset(&prepared);
+	gone = 0;
+}
+
+static void make_ahead(uint64_t *rnd)
+{
+	for (uint64_t i = unit_random(rnd) % 3 + 1; i > 0; i--) {
+		require(stream_tls_seal_ahead(s, TEXT, 17, &prepared) == 0);
+		buf_append(&said, TEXT, 17);
+	}
+}
+
+static void client_says_key_update(uint64_t *rnd)
+{
+	struct buf b;
+
+	buf_init(&b, 4096);
+	require(tls_record_update(crypto, &theirs, unit_random(rnd) % 2, &b) == 0);
+	if (b.len > 0) {
+		struct stream_counts before = stream_wire(s);
+
+		send_raw(b.data, b.len);
+		check(stream_fill(s) == -EAGAIN);
+		/* An answer takes what was ahead with it. */
+		if (stream_wire(s).written > before.written) {
+			buf_reset(&prepared);
+			gone = 0;
+		}
+	}
+	buf_deinit(&b);
+}
+
+static void one_life(uint64_t *rnd, unsigned kind)
+{
+	struct buf blob;
+
+	begin(kind);
+	buf_init(&said, 1 << 20);
+	buf_init(&prepared, 4096);
+	buf_init(&blob, 4096);
+	gone = 0;
+	for (unsigned i = 0; i < 40 && said.len < 900000; i++) {
+		buf_reset(&blob);
+		if (prepared.len == 0 && unit_random(rnd) % 4 != 0)
+			make_ahead(rnd);
+		require(stream_tls_export(s, &blob) == 0);
+		write_ahead(unit_random(rnd) % 3 == 0 ? 0 : unit_random(rnd) % 150);
+		go_on(&blob, unit_random(rnd) % 3 != 0);
+		/* One that dies before its first byte, or right behind the keepalives. */
+		if (unit_random(rnd) % 4 == 0) {
+			if (unit_random(rnd) % 2)
+				write_ahead(prepared.len);
+			go_on(&blob, true);
+		}
+		if (unit_random(rnd) % 5 == 0)
+			client_says_key_update(rnd);
+		if (unit_random(rnd) % 3 != 0)
+			say_something(rnd);
+		(void)hear();
+	}
+	say_something(rnd);
+	(void)hear();
+	check_row(heard.len == said.len && memcmp(heard.data, said.data, said.len) == 0, kind);
+	buf_deinit(&said);
+	buf_deinit(&prepared);
+	buf_wipe(&blob);
+	end();
+}
+
+static void test_tls_numbers_go_on_whoever_goes_on(void)
+{
+	uint64_t rnd = unit_seed();
+
+	for (unsigned row = 0; row < 60; row++)
+		one_life(&rnd, row % UNIT_COUNT(kinds));
+}
+
 /* ---- COMPRESS ---- */
 
 static z_stream client_z;
@@ -588,6 +717,7 @@ int main(void)
 		UNIT_TEST(test_tls_close_notify_ends_both_directions),
 		UNIT_TEST(test_tls_forgery_ends_with_an_alert),
 		UNIT_TEST(test_tls_refuses_every_truncated_blob),
+		UNIT_TEST(test_tls_numbers_go_on_whoever_goes_on),
 		UNIT_TEST(test_compress_over_tls_moves_after_each_command),
 		UNIT_TEST(test_compress_keepalive_goes_around_the_compressor),
 		UNIT_TEST(test_compress_bomb_costs_no_memory),

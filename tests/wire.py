@@ -192,6 +192,23 @@ def test_close_notify_while_asleep_ends_the_session(server):
     server.wait(lambda: not server.who("anna"), "the session to be forgotten")
 
 
+def test_sleepers_are_told_their_end(server):
+    """BYE and close_notify, behind the keepalives, from a process that woke for it."""
+    for version in VERSIONS:
+        for deflate in (False, True):
+            c = client_of(server, version, None, deflate)
+            c.ok("SELECT INBOX")
+            c.idle()
+            c.must_sleep()
+            check(server.ctl("kick", c.id())[1], "kick")
+            line = KEEPALIVE
+            while line == KEEPALIVE:
+                line = c.line()
+            check(line.startswith("* BYE "), line)
+            check(c.wire.recv(1) == b"" and c.wire.ended, "no close_notify after BYE")
+            c.close()
+
+
 def test_forged_record_ends_with_an_alert_and_a_log_line(server):
     for asleep in (False, True):
         c = client_of(server)
@@ -293,7 +310,9 @@ def test_bombs_cost_no_memory(server):
     for pid in server.pids("imap"):
         with open("/proc/%d/status" % pid) as f:
             peaks.append(int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)))
-    check(peaks and max(peaks) < 24 << 10, "peaks: %r kB" % peaks)
+    with open(os.path.join(dm.STAGE, "libexec", "dormouse", "imap"), "rb") as f:
+        most = 100 << 10 if b"__asan_init" in f.read() else 24 << 10
+    check(peaks and max(peaks) < most, "peaks: %r kB" % peaks)
     c.ok("LOGOUT")
 
 
