@@ -104,7 +104,7 @@ def fill_mailboxes(server):
 class DemoServer(dm.Server):
     def __init__(self, port, after):
         self.wanted_port = port
-        super().__init__("demo", users=ACCOUNTS, hibernate_after=after,
+        super().__init__("demo", users=ACCOUNTS, hibernate_after=after, tls=True,
                          max_user_sessions="0")     # --clients may be thousands
 
     def write_conf(self):
@@ -112,7 +112,8 @@ class DemoServer(dm.Server):
         with open(self.conf) as f:
             text = f.read()
         with open(self.conf, "w") as f:
-            f.write(text.replace("port = 0", "port = %d" % self.wanted_port)
+            # The first is the one without TLS.
+            f.write(text.replace("port = 0", "port = %d" % self.wanted_port, 1)
                     .replace('log_level = "debug"', 'log_level = "info"'))
 
     def pids(self, program):
@@ -162,7 +163,9 @@ def measured(server):
 # ---- clients ----
 
 def connect(server, number):
-    client = dm.Client(server, ACCOUNTS[number % len(ACCOUNTS)], PASSWORD)
+    """Over TLS, half of an account's clients with COMPRESS."""
+    client = dm.Client(server, ACCOUNTS[number % len(ACCOUNTS)], PASSWORD,
+                       deflate=number // len(ACCOUNTS) % 2 == 1)
     for line in client.ok("SELECT INBOX"):
         m = re.match(r"\* (\d+) EXISTS", line)
         if m:
@@ -363,13 +366,15 @@ class Demo:
 
 def how_to(show, server):
     port, conf, dormouse = server.port, server.conf, server.program("dormouse")
-    show.step("it is yours: 127.0.0.1 port %d, no TLS; users %s; password %s" % (
-        port, ", ".join(ACCOUNTS), PASSWORD))
+    show.step("it is yours: 127.0.0.1 port %d, STARTTLS if you like, or TLS on port %d; "
+              "users %s; password %s" % (port, server.tls_port, ", ".join(ACCOUNTS), PASSWORD))
     for text in (
             "",
             "with a client of your own, for example",
             "  curl -s 'imap://anna:%s@127.0.0.1:%d/'" % (PASSWORD, port),
             "  curl -s 'imap://anna:%s@127.0.0.1:%d/INBOX;MAILINDEX=1'" % (PASSWORD, port),
+            "  curl -s --cacert %s 'imaps://anna:%s@localhost:%d/'" % (
+                server.pem + ".crt", PASSWORD, server.tls_port),
             "  mutt -f imap://anna@127.0.0.1:%d/INBOX" % port,
             "  python3 -c 'import imaplib; c = imaplib.IMAP4(\"127.0.0.1\", %d); "
             "print(c.login(\"anna\", \"%s\"), c.select())'" % (port, PASSWORD),
