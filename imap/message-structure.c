@@ -15,9 +15,8 @@
 #define BLOB_VERSION	1
 /* What is larger is read from the message each time. */
 #define BLOB_MAX_BYTES	(4 * 1024 * 1024)
-/* Of a string that is not there. */
-#define NO_STRING	UINT32_MAX
-
+/* No message is that long; sums of two cannot wrap. */
+#define PLACE_MAX	(UINT64_MAX / 4)
 /* ---- RFC 3501 7.4.2, section 9: body ---- */
 
 static void write_nstring(struct buf *out, const char *s)
@@ -121,11 +120,20 @@ void message_structure_write(const struct message *m, bool extended, struct buf 
 
 /* ---- into the blob ---- */
 
+/* Seven bits a byte, the lowest first. */
+static void pack_number(struct buf *out, uint64_t n)
+{
+	for (; n > 0x7f; n >>= 7)
+		buf_append_u8(out, (uint8_t)(n | 0x80));
+	buf_append_u8(out, (uint8_t)n);
+}
+
+/* Its length and 1; 0 is none. */
 static void pack_string(struct buf *out, const char *s)
 {
 	size_t len = s != NULL ? strlen(s) : 0;
 
-	buf_append_u32(out, s != NULL ? (uint32_t)len : NO_STRING);
+	pack_number(out, s != NULL ? len + 1 : 0);
 	if (s != NULL)
 		buf_append(out, s, len + 1);
 }
@@ -136,7 +144,7 @@ static void pack_params(struct buf *out, const struct message_param *p)
 
 	for (const struct message_param *q = p; q != NULL; q = q->next)
 		n++;
-	buf_append_u32(out, n);
+	pack_number(out, n);
 	for (; p != NULL; p = p->next) {
 		pack_string(out, p->name);
 		pack_string(out, p->value);
@@ -149,7 +157,7 @@ static void pack_languages(struct buf *out, const char **languages)
 
 	while (languages != NULL && languages[n] != NULL)
 		n++;
-	buf_append_u32(out, n);
+	pack_number(out, n);
 	for (uint32_t i = 0; i < n; i++)
 		pack_string(out, languages[i]);
 }
@@ -159,10 +167,10 @@ static void pack_part(struct buf *out, const struct message_part *p)
 	uint32_t n = 0;
 
 	buf_append_u8(out, (uint8_t)(p->multipart | p->rfc822 << 1));
-	buf_append_u64(out, p->header_at);
-	buf_append_u64(out, p->header_len);
-	buf_append_u64(out, p->body_len);
-	buf_append_u32(out, p->body_lines);
+	pack_number(out, p->header_at);
+	pack_number(out, p->header_len);
+	pack_number(out, p->body_len);
+	pack_number(out, p->body_lines);
 	pack_string(out, p->type);
 	pack_string(out, p->subtype);
 	pack_params(out, p->params);
@@ -177,7 +185,7 @@ static void pack_part(struct buf *out, const struct message_part *p)
 	pack_string(out, p->envelope);
 	for (const struct message_part *c = p->children; c != NULL; c = c->next)
 		n++;
-	buf_append_u32(out, n);
+	pack_number(out, n);
 	for (const struct message_part *c = p->children; c != NULL; c = c->next)
 		pack_part(out, c);
 }
@@ -216,15 +224,36 @@ static bool refuse(struct unpack *u)
 	return false;
 }
 
+static uint64_t unpack_number(struct unpack *u, uint64_t max)
+{
+	uint64_t n = 0;
+	uint8_t b;
+
+	for (unsigned shift = 0; ; shift += 7) {
+		b = cursor_u8(&u->c);
+		if (shift > 56)
+			refuse(u);
+		if (u->c.bad)
+			return 0;
+		n |= (uint64_t)(b & 0x7f) << shift;
+		if (!(b & 0x80))
+			break;
+	}
+	if (n <= max)
+		return n;
+	refuse(u);
+	return 0;
+}
+
 static const char *unpack_nstring(struct unpack *u)
 {
-	uint32_t len = cursor_u32(&u->c);
+	size_t len = (size_t)unpack_number(u, BLOB_MAX_BYTES);
 	const uint8_t *s;
 
-	if (u->c.bad || len == NO_STRING)
+	if (len == 0)
 		return NULL;
-	s = cursor_left(&u->c) > len ? cursor_bytes(&u->c, (size_t)len + 1) : NULL;
-	if (s == NULL || memchr(s, 0, (size_t)len + 1) != s + len) {
+	s = cursor_bytes(&u->c, len);
+	if (s == NULL || memchr(s, 0, len) != s + len - 1) {
 		refuse(u);
 		return NULL;
 	}
@@ -244,11 +273,9 @@ static const char *unpack_string(struct unpack *u)
 static struct message_param *unpack_params(struct unpack *u)
 {
 	struct message_param *first = NULL, **next = &first;
-	uint32_t n = cursor_u32(&u->c);
-
 	/* Each has two lengths and two NULs at least. */
-	if (n > cursor_left(&u->c) / 10)
-		refuse(u);
+	uint64_t n = unpack_number(u, cursor_left(&u->c) / 4);
+
 	for (; n > 0 && !u->c.bad; n--) {
 		struct message_param *p = arena_alloc(u->arena, sizeof(*p));
 
@@ -262,15 +289,13 @@ static struct message_param *unpack_params(struct unpack *u)
 
 static const char **unpack_languages(struct unpack *u)
 {
-	uint32_t n = cursor_u32(&u->c);
+	uint64_t n = unpack_number(u, MESSAGE_LANGUAGES_MAX);
 	const char **languages;
 
-	if (n > MESSAGE_LANGUAGES_MAX)
-		refuse(u);
-	if (n == 0 || u->c.bad)
+	if (n == 0)
 		return NULL;
 	languages = arena_alloc(u->arena, (n + 1) * sizeof(*languages));
-	for (uint32_t i = 0; i < n; i++)
+	for (uint64_t i = 0; i < n; i++)
 		languages[i] = unpack_string(u);
 	return languages;
 }
@@ -281,7 +306,7 @@ static bool place_valid(const struct message_part *p, const struct message_part 
 	const struct message_part *up = p->parent;
 	uint64_t at = before != NULL ? before->body_at + before->body_len :
 		up != NULL ? up->body_at : 0;
-	uint64_t end = up != NULL ? up->body_at + up->body_len : UINT64_MAX / 2;
+	uint64_t end = up != NULL ? up->body_at + up->body_len : PLACE_MAX;
 
 	if (p->header_at < at || p->header_at > end || p->header_len > end - p->header_at)
 		return false;
@@ -295,7 +320,7 @@ static struct message_part *unpack_part(struct unpack *u, struct message_part *p
 static void unpack_children(struct unpack *u, struct message_part *p)
 {
 	struct message_part **next = &p->children, *before = NULL;
-	uint32_t n = cursor_u32(&u->c);
+	uint64_t n = unpack_number(u, 2 * MESSAGE_PARTS_MAX);
 
 	if (p->rfc822 ? n != 1 : p->multipart ? n == 0 : n != 0)
 		refuse(u);
@@ -318,10 +343,10 @@ static struct message_part *unpack_part(struct unpack *u, struct message_part *p
 	p->parent = parent;
 	p->multipart = kind & 1;
 	p->rfc822 = kind >> 1 & 1;
-	p->header_at = cursor_u64(&u->c);
-	p->header_len = cursor_u64(&u->c);
-	p->body_len = cursor_u64(&u->c);
-	p->body_lines = cursor_u32(&u->c);
+	p->header_at = unpack_number(u, PLACE_MAX);
+	p->header_len = unpack_number(u, PLACE_MAX);
+	p->body_len = unpack_number(u, PLACE_MAX);
+	p->body_lines = (uint32_t)unpack_number(u, UINT32_MAX);
 	if (kind > 2 || ++u->parts > 2 * MESSAGE_PARTS_MAX + 1 || !place_valid(p, before))
 		refuse(u);
 	p->body_at = p->header_at + p->header_len;

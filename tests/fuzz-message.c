@@ -108,7 +108,7 @@ static void one_blob(const uint8_t *data, size_t size)
 	struct message *m;
 
 	if (message_unpack(data, size, arena, &m) == 0) {
-		must_lie_inside(m->root, 0, UINT64_MAX / 2);
+		must_lie_inside(m->root, 0, UINT64_MAX / 4);
 		must_survive_packing(m, arena);
 	}
 	arena_destroy(&arena);

@@ -179,8 +179,8 @@ int index_msg_expunge(struct index *ix, struct box_row *row, const struct msg *m
 		rc = index_stmt(ix, SQL_CACHE_DEL, &st);
 	if (rc)
 		return rc;
-	sqlite3_bind_int64(st, 1, row->box);
-	sqlite3_bind_int64(st, 2, m->uid);
+	sqlite3_bind_int64(st, 1, index_cache_key(row->box, MAIL_CACHE_ENVELOPE, m->uid));
+	sqlite3_bind_int64(st, 2, index_cache_key(row->box, MAIL_CACHE_STRUCTURE, m->uid));
 	rc = index_run(ix, st);
 	if (rc == 0)
 		rc = index_stmt(ix, SQL_GONE_ADD, &st);

@@ -24,6 +24,7 @@
 #define INDEX_BUSY_MS		10000	/* a bulk change of another session */
 #define INDEX_SOON_MS		20
 #define INDEX_WAL_PAGES_MAX	1000	/* 4 MB, SQLite's own default */
+#define INDEX_WAL_PAGES_BULK	4000	/* seconds of writing, each page often */
 #define INDEX_WAL_PAGES_LEFT	64	/* the next open reads them in 0.1 ms */
 
 static const char schema[] =
@@ -45,10 +46,10 @@ static const char schema[] =
 	"CREATE INDEX expunged_modseq ON expunged(box, modseq);"
 	"CREATE TABLE keywords(box INT NOT NULL, n INT NOT NULL, letter TEXT, name BLOB,"
 	" PRIMARY KEY(box, n)) WITHOUT ROWID;";
-/* What of one kind lies side by side: a client asks for one kind of many messages. */
+/* See index_cache_key(). Rows are too large for a table without rowid: there what is
+ * above a quarter of a page gets pages of its own. */
 static const char schema_cache[] =
-	"CREATE TABLE cache(box INT NOT NULL, what INT NOT NULL, uid INT NOT NULL, data BLOB,"
-	" PRIMARY KEY(box, what, uid)) WITHOUT ROWID;"
+	"CREATE TABLE cache(key INTEGER PRIMARY KEY, data BLOB);"
 	"PRAGMA user_version = 2;";
 
 #define BOX_COLUMNS \
@@ -69,7 +70,7 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_BOX_DROP_MSGS] = "DELETE FROM messages WHERE box = ?",
 	[SQL_BOX_DROP_GONE] = "DELETE FROM expunged WHERE box = ?",
 	[SQL_BOX_DROP_KEYWORDS] = "DELETE FROM keywords WHERE box = ?",
-	[SQL_BOX_DROP_CACHE] = "DELETE FROM cache WHERE box = ?",
+	[SQL_BOX_DROP_CACHE] = "DELETE FROM cache WHERE key >= ?1 << 33 AND key < (?1 + 1) << 33",
 	/* Only if it is still what was looked at. */
 	[SQL_BOX_TRUST] = "UPDATE mailboxes SET cur_trusted = ?2, new_trusted = ?3"
 		" WHERE box = ?1 AND cur_secs = ?4 AND cur_nsecs = ?5 AND new_secs = ?6"
@@ -109,15 +110,10 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_GONE_PRUNE] = "DELETE FROM expunged WHERE box = ? AND modseq <= ?",
 	[SQL_KEYWORDS] = "SELECT n, letter, name FROM keywords WHERE box = ? ORDER BY n",
 	/* Not for one that is gone by now. */
-	[SQL_CACHE_PUT] = "INSERT OR REPLACE INTO cache(box, what, uid, data)"
-		" SELECT ?1, ?2, ?3, ?4 WHERE EXISTS"
-		" (SELECT 1 FROM messages WHERE box = ?1 AND uid = ?3)",
-	[SQL_CACHE_RANGE] = "SELECT uid, data FROM cache WHERE box = ? AND what = ?"
-		" AND uid BETWEEN ? AND ? ORDER BY uid",
-	[SQL_CACHE_COPY] = "INSERT OR REPLACE INTO cache(box, what, uid, data)"
-		" SELECT ?3, what, ?4, data FROM cache WHERE box = ?1 AND what IN (0, 1)"
-		" AND uid = ?2",
-	[SQL_CACHE_DEL] = "DELETE FROM cache WHERE box = ?1 AND what IN (0, 1) AND uid = ?2",
+	[SQL_CACHE_PUT] = "INSERT OR REPLACE INTO cache(key, data) SELECT ?1, ?2 WHERE EXISTS"
+		" (SELECT 1 FROM messages WHERE box = ?3 AND uid = ?4)",
+	[SQL_CACHE_RANGE] = "SELECT key, data FROM cache WHERE key BETWEEN ? AND ? ORDER BY key",
+	[SQL_CACHE_DEL] = "DELETE FROM cache WHERE key IN (?, ?)",
 	[SQL_KEYWORD_ADD] = "INSERT OR REPLACE INTO keywords(box, n, letter, name)"
 		" VALUES(?, ?, ?, ?)",
 };
@@ -420,4 +416,9 @@ static void checkpoint_above(struct index *ix, int pages)
 void index_checkpoint(struct index *ix)
 {
 	checkpoint_above(ix, INDEX_WAL_PAGES_MAX);
+}
+
+void index_checkpoint_bulk(struct index *ix)
+{
+	checkpoint_above(ix, INDEX_WAL_PAGES_BULK);
 }

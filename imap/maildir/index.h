@@ -57,6 +57,8 @@ int index_commit(struct index *ix);
 void index_rollback(struct index *ix);
 /* Copies the WAL into the database when it is large. Not within a transaction. */
 void index_checkpoint(struct index *ix);
+/* The same where a lot is written that may be lost, while somebody waits. */
+void index_checkpoint_bulk(struct index *ix);
 /* A prepared statement, reset and ready to bind. */
 int index_stmt(struct index *ix, enum index_sql which, sqlite3_stmt **st_r);
 /* What an SQLite result code means: 0 for OK, ROW and DONE. */
@@ -140,6 +142,14 @@ int index_history_prune(struct index *ix, struct box_row *row);
 /* Runs a query by box and a number, whose only column is a UID. */
 int index_uid_query(struct index *ix, enum index_sql which, int64_t box, uint64_t n,
 		    struct uidset *set);
+
+/* Of what is cached of a message: what of one kind lies side by side, because a client asks
+ * for one kind of many messages. Boxes are counted from 1. */
+static inline int64_t index_cache_key(int64_t box, enum mail_cache what, uint32_t uid)
+{
+	_Static_assert(MAIL_CACHE_COUNT <= 2, "one bit");
+	return (int64_t)((uint64_t)box << 33 | (uint64_t)what << 32 | uid);
+}
 
 static inline bool keywords_has(const uint64_t *words, uint32_t n)
 {

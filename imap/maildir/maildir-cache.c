@@ -89,10 +89,10 @@ static int entry_write(struct mailbox *box, const struct cache_entry *e)
 	rc = index_stmt(ix, SQL_CACHE_PUT, &st);
 	if (rc)
 		return rc;
-	sqlite3_bind_int64(st, 1, box->row.box);
-	sqlite3_bind_int(st, 2, e->what);
-	sqlite3_bind_int64(st, 3, e->uid);
-	sqlite3_bind_blob64(st, 4, box->gathered->data.data + e->at, e->len, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 1, index_cache_key(box->row.box, (enum mail_cache)e->what, e->uid));
+	sqlite3_bind_blob64(st, 2, box->gathered->data.data + e->at, e->len, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 3, box->row.box);
+	sqlite3_bind_int64(st, 4, e->uid);
 	rc = index_run(ix, st);
 	sqlite3_clear_bindings(st);
 	return rc;
@@ -127,6 +127,8 @@ int mailbox_cache_flush(struct mailbox *box)
 		rc = index_commit(ix);
 	index_rollback(ix);
 	forget(g);
+	if (rc == 0)
+		index_checkpoint_bulk(ix);
 	return rc;
 }
 
@@ -161,10 +163,8 @@ static int range_get(struct mailbox *box, const struct uid_range *range, enum ma
 
 	if (rc)
 		return rc;
-	sqlite3_bind_int64(st, 1, box->row.box);
-	sqlite3_bind_int(st, 2, (int)what);
-	sqlite3_bind_int64(st, 3, range->first);
-	sqlite3_bind_int64(st, 4, range->last);
+	sqlite3_bind_int64(st, 1, index_cache_key(box->row.box, what, range->first));
+	sqlite3_bind_int64(st, 2, index_cache_key(box->row.box, what, range->last));
 	while (answer == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
 		const void *data = sqlite3_column_blob(st, 1);
 
