@@ -69,7 +69,7 @@ class World(dm.Server):
     """A server from an installation of its own, that can be told to upgrade."""
 
     def __init__(self, name, **options):
-        super().__init__(name, users=(), **options)
+        super().__init__(name, users=(), tls=True, **options)
         self.installation = Installation(self.dir)
         self.stage = self.installation.stage
 
@@ -100,9 +100,9 @@ class Phone(threading.Thread):
     """A client with a mailbox of its own that gets mail, and counts what it is told. Every
     so often it says something; it never expects to be hung up on."""
 
-    def __init__(self, world, user, kind, seed):
+    def __init__(self, world, user, kind, wire, seed):
         super().__init__(daemon=True)
-        self.world, self.user, self.kind = world, user, kind
+        self.world, self.user, self.kind, self.wire = world, user, kind, wire
         self.random = random.Random(seed)
         self.delivered = self.told = self.commands = 0
         self.longest = 0
@@ -182,7 +182,7 @@ class Phone(threading.Thread):
                 time.sleep(self.random.uniform(.05, 1.5))
                 self.step()
         except Exception as e:      # told by World's owner
-            self.error = "%s (%s): %s: %s" % (self.user, self.kind, type(e).__name__, e)
+            self.error = "%s (%s, %s): %s: %s" % (self.user, self.kind, self.wire, type(e).__name__, e)
 
     def begin(self):
         self.world.make_maildir(self.user)
@@ -192,7 +192,9 @@ class Phone(threading.Thread):
             self.until_idle()
 
     def connect(self):
-        return dm.Client(self.world, self.user)
+        """Plain, TLS or COMPRESS or both; TLS is 1.3 or 1.2 by chance (dm.Client)."""
+        return dm.Client(self.world, self.user, tls=self.wire in ("tls", "both"),
+                         deflate=self.wire in ("deflate", "both"))
 
     def end(self):
         self.stopping = True
@@ -212,8 +214,8 @@ class Phone(threading.Thread):
                 raise dm.Failure("%d delivered, UIDs %s" % (self.delivered, uids))
             self.client.ok("LOGOUT")
         except Exception as e:
-            self.error = "%s (%s), at the end: %s: %s" % (self.user, self.kind,
-                                                          type(e).__name__, e)
+            self.error = "%s (%s, %s), at the end: %s: %s" % (self.user, self.kind, self.wire,
+                                                              type(e).__name__, e)
         finally:
             self.client.close()
 
@@ -221,11 +223,12 @@ class Phone(threading.Thread):
 class Crowd:
     def __init__(self, world, n, seed):
         self.world = world
-        kinds = ("idle", "idle", "quiet")
+        kinds, wires = ("idle", "idle", "quiet"), ("plain", "tls", "deflate", "both")
         self.phones = []
         for i in range(n):
             world.add_user("p%d" % i)
-            self.phones.append(Phone(world, "p%d" % i, kinds[i % len(kinds)], seed + i))
+            self.phones.append(Phone(world, "p%d" % i, kinds[i % len(kinds)],
+                                     wires[i % len(wires)], seed + i))
         for p in self.phones:
             p.begin()
         for p in self.phones:
@@ -268,7 +271,7 @@ def upgrades(a, seed):
             server = world.ctl("status")[0][0]
             if server["version"] != version:
                 raise dm.Failure("status says %s, not %s" % (server["version"], version))
-            with_id = dm.Client(world, "p0")
+            with_id = dm.Client(world, "p0", tls=False)
             told = with_id.ok("ID NIL")
             with_id.ok("LOGOUT")
             if version not in "".join(told):
@@ -285,7 +288,7 @@ def capabilities(a, seed):
     with World("upgrade-capa", **OPTIONS) as world:
         world.add_user("p0")
         world.make_maildir("p0")
-        clients = [dm.Client(world, "p0") for _ in range(2)]
+        clients = [dm.Client(world, "p0", tls=False) for _ in range(2)]
         for c in clients:
             c.ok("SELECT INBOX")
         clients[1].idle()
@@ -410,7 +413,7 @@ def kept_too_long(a, seed):
     with World("upgrade-alone", **dict(OPTIONS, keep_grace="1s")) as world:
         world.add_user("p0")
         world.make_maildir("p0")
-        client = dm.Client(world, "p0")
+        client = dm.Client(world, "p0", tls=False)
         client.ok("SELECT INBOX")
         world.must("stop", "--keep")
         try:
@@ -421,7 +424,7 @@ def kept_too_long(a, seed):
         world.wait(lambda: not world.processes(), "the keeper to end")
         world.log_file.close()
         world.start()
-        dm.Client(world, "p0").ok("LOGOUT")
+        dm.Client(world, "p0", tls=False).ok("LOGOUT")
         return "ended"
 
 
@@ -467,7 +470,7 @@ def reload(a, seed):
             if ports.get("imap") != world.port or len(ports) != 2:
                 raise dm.Failure("ports: %s" % ports)
             first, world.port = world.port, ports["second"]
-            dm.Client(world, "p0").ok("LOGOUT")
+            dm.Client(world, "p0", tls=False).ok("LOGOUT")
             world.port = first
             with open(world.conf, "w") as f:
                 f.write(conf)
@@ -480,7 +483,7 @@ def reload(a, seed):
                 raise dm.Failure("the listener that was removed still accepts")
             except ConnectionError:
                 pass
-            dm.Client(world, "p0").ok("LOGOUT")
+            dm.Client(world, "p0", tls=False).ok("LOGOUT")
             crowd.look("a reload")
         # What cannot be taken over, and what can only in part.
         with open(world.conf, "w") as f:
