@@ -467,7 +467,7 @@ def reload(a, seed):
             world.must("reload")
             with open(os.path.join(world.base, "ports")) as f:
                 ports = {l.split()[0]: int(l.split()[2]) for l in f}
-            if ports.get("imap") != world.port or len(ports) != 2:
+            if ports.get("imap") != world.port or len(ports) != 3:
                 raise dm.Failure("ports: %s" % ports)
             first, world.port = world.port, ports["second"]
             dm.Client(world, "p0", tls=False).ok("LOGOUT")
@@ -485,6 +485,21 @@ def reload(a, seed):
                 pass
             dm.Client(world, "p0", tls=False).ok("LOGOUT")
             crowd.look("a reload")
+        # A new certificate: who is there stays, who comes sees it.
+        address = ("127.0.0.1", world.tls_port)
+        old = dm.ssl.get_server_certificate(address)
+        stays = dm.Client(world, "p0")
+        world.make_certificate()
+        world.contexts.clear()
+        world.must("reload")
+        if dm.ssl.get_server_certificate(address) == old:
+            raise dm.Failure("the old certificate is still shown")
+        dm.Client(world, "p0").ok("LOGOUT")
+        stays.ok("NOOP")
+        stays.must_sleep()
+        stays.ok("NOOP")
+        stays.close()
+        crowd.look("a new certificate")
         # What cannot be taken over, and what can only in part.
         with open(world.conf, "w") as f:
             f.write(conf.replace('base_dir = "', 'base_dir = "/nowhere'))
