@@ -113,6 +113,9 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_CACHE_PUT] = "INSERT OR REPLACE INTO cache(key, data) SELECT ?1, ?2 WHERE EXISTS"
 		" (SELECT 1 FROM messages WHERE box = ?3 AND uid = ?4)",
 	[SQL_CACHE_RANGE] = "SELECT key, data FROM cache WHERE key BETWEEN ? AND ? ORDER BY key",
+	[SQL_CACHE_COPY] = "INSERT OR REPLACE INTO cache(key, data)"
+		" SELECT (?3 << 33) | (key & (1 << 32)) | ?4, data FROM cache"
+		" WHERE key IN ((?1 << 33) | ?2, (?1 << 33) | (1 << 32) | ?2)",
 	[SQL_CACHE_DEL] = "DELETE FROM cache WHERE key IN (?, ?)",
 	[SQL_KEYWORD_ADD] = "INSERT OR REPLACE INTO keywords(box, n, letter, name)"
 		" VALUES(?, ?, ?, ?)",
