@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A show: sessions fall asleep, wake, and survive a kill. demo.py [options]
+"""A show: sessions fall asleep, wake, and survive an upgrade and a kill. demo.py [options]
 
 Starts the server on loopback with a few accounts and some mail in a temporary
 directory; many clients IDLE until they sleep. Then it stays up, to be tried
@@ -23,6 +23,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import dm  # noqa: E402
 import memory  # noqa: E402
+import upgrade  # noqa: E402
 
 PASSWORD = "secret"
 ACCOUNTS = ("anna", "ben", "carla", "david", "emma", "felix", "greta", "hugo", "ida", "jonas")
@@ -105,7 +106,11 @@ class DemoServer(dm.Server):
     def __init__(self, port, after):
         self.wanted_port = port
         super().__init__("demo", users=ACCOUNTS, hibernate_after=after, tls=True,
-                         max_user_sessions="0")     # --clients may be thousands
+                         max_user_sessions="0",     # --clients may be thousands
+                         upgrade_grace="10s")
+        # Programs of its own, so that they can be replaced by a next version.
+        self.installation = upgrade.Installation(self.dir)
+        self.stage = self.installation.stage
 
     def write_conf(self):
         super().write_conf()
@@ -314,6 +319,37 @@ class Demo:
                    "answered out of the sleep in %.1f ms" % took)
         client.idle()
 
+    def act_upgrade(self):
+        show, server = self.show, self.server
+        asleep = server.all_asleep(self.n)
+        before = server.installation.version
+        version = server.installation.next()
+        pid = server.pids("master")
+        show.step("$ dormouse upgrade     from version %s to %s (the same programs under another "
+                  "name); %d clients sleep" % (before, version, asleep))
+        start = time.monotonic()
+        done = subprocess.run([server.program("dormouse"), "-c", server.conf, "upgrade"],
+                              capture_output=True, text=True, timeout=120)
+        took = milliseconds(start)
+        running = server.ctl("status")[0][0]["version"]
+        show.claim(done.returncode == 0 and running == version and server.pids("master") == pid,
+                   "every program is of version %s, %.0f ms later%s" % (
+                       running, took, done.stderr and ": " + done.stderr.strip()))
+        reached = self.mail_to_all("News of the new version", "Did you notice?\n")
+        show.claim(reached == self.n, "mail for everybody: %d of %d clients, on the connections "
+                   "that they had, are told" % (reached, self.n))
+        show.claim(self.answered() == self.n, "DONE is answered OK to all of them")
+
+    def answered(self):
+        n = 0
+        for client in self.clients:
+            try:
+                n += " OK" in client.done()[1]
+                client.idle()
+            except (OSError, EOFError):
+                pass
+        return n
+
     def act_kill(self):
         show = self.show
         asleep = self.server.all_asleep(self.n)
@@ -326,13 +362,7 @@ class Demo:
         reached = self.mail_to_all("To the survivors", "Still with us?\n")
         show.claim(reached == self.n, "mail for everybody: %d of %d clients are told, "
                    "%.0f ms after the kill" % (reached, self.n, milliseconds(start)))
-        answered = 0
-        for client in self.clients:
-            try:
-                answered += " OK" in client.done()[1]
-                client.idle()
-            except (OSError, EOFError):
-                pass
+        answered = self.answered()
         show.claim(answered == self.n, "DONE is answered OK to %d of %d" % (answered, self.n))
         show.claim(self.server.pids("imap-hibernate") not in ([], pids),
                    "a new imap-hibernate runs (pid %s)" % ", ".join(
@@ -358,7 +388,7 @@ class Demo:
 
     def run(self):
         for act in (self.act_connect, self.act_sleep, self.act_mail, self.act_command,
-                    self.act_kill, self.act_many):
+                    self.act_many, self.act_upgrade, self.act_kill):
             act()
 
 
