@@ -111,9 +111,13 @@ int layers_restore(struct session *s, struct session_state *st)
 	return ret;
 }
 
-const char *layers_reason(struct session *s, const char *other)
+const char *layers_reason(struct session *s, long error)
 {
 	const char *tls = stream_tls_reason(s->stream);
 
-	return *tls != '\0' ? tls : other;
+	if (*tls != '\0')
+		return tls;
+	if (error == -EBADMSG)
+		return "what the client sent is not compressed";
+	return error == 0 ? "client closed the connection" : strerror((int)-error);
 }

@@ -27,6 +27,6 @@ void layers_resume(struct session *s);
 /* Puts both back under a fresh stream, before anything is read or written, and
  * wipes them in the state. 0, -EBADMSG, -ENOMEM. */
 int layers_restore(struct session *s, struct session_state *st);
-/* Why the connection ended: what TLS says, else `other`. */
-const char *layers_reason(struct session *s, const char *other);
+/* Why reading failed with this error (0: the end), for the log. */
+const char *layers_reason(struct session *s, long error);
 #endif

@@ -178,8 +178,7 @@ static void session_flush(struct session *s)
 static void session_gone(struct session *s, long n)
 {
 	s->last_activity_ms = clock_ms();
-	session_dead(s, layers_reason(s, n == 0 ? "client closed the connection" :
-				      strerror((int)-n)));
+	session_dead(s, layers_reason(s, n));
 }
 
 /* More of what the client has sent, that a layer kept. */

@@ -281,6 +281,17 @@ def test_half_a_block_keeps_it_awake(server):
     c.close()
 
 
+def test_plain_text_after_compress_ends_the_session(server):
+    for asleep in (False, True):
+        c = dm.Client(server, "anna", tls=False, deflate=True)
+        if asleep:
+            c.must_sleep()
+        c.sock.sendall(b"\xff\xff a1 NOOP\r\n")
+        check(c.wire.recv(1) == b"", "an answer")
+        server.wait(lambda: not server.who("anna"), "the session to be forgotten")
+    check(server.log().count('reason="what the client sent is not compressed"') == 2, "the log")
+
+
 def test_large_mail_both_ways(server):
     body = "Subject: big\r\n\r\n" + "".join("line %d of many, and %x\r\n" % (i, i * 7919)
                                             for i in range(40000))
