@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 #include <sys/wait.h>
 
+#include "imap/maildir/maildir-export.h"
 #include "imap/maildir/uidlist.h"
 #include "lib/fault.h"
 
@@ -172,6 +173,20 @@ static void tear_list(void)
 	fclose(f);
 }
 
+static void cut_list(uint64_t *seed)
+{
+	char path[3 * PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/dormouse-uidlist", mail_dir);
+	require(stat(path, &st) == 0);
+	if (unit_random(seed) % 3 == 0) {
+		require(unlink(path) == 0);
+		return;
+	}
+	require(truncate(path, (off_t)(unit_random(seed) % (uint64_t)st.st_size)) == 0);
+}
+
 static void test_kill_loses_nothing_acknowledged(void)
 {
 	uint64_t seed = unit_seed(), modseq = 0;
@@ -201,6 +216,8 @@ static void test_kill_loses_nothing_acknowledged(void)
 			remove_index();
 		if (round % 5 == 4)
 			tear_list();
+		if (round % 4 == 1)	/* the index still knows */
+			cut_list(&seed);
 		open_all();
 		verify_acks();
 		verify_contents(from);
@@ -701,6 +718,69 @@ static void test_every_fault_point(void)
 	}
 	end();
 }
+
+/* ---- giving back, with a death at each step ---- */
+
+static int count_export(void *ctx, const struct mailbox_export *e)
+{
+	(void)ctx;
+	return e->error;
+}
+
+static int export_with_fault(const char *what)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		int rc;
+
+		setenv("FAULTS", what, 1);
+		fault_init();
+		store = store_new();
+		rc = mail_store_export(store, count_export, NULL);
+		mail_store_close(&store);
+		_exit(rc != 0);
+	}
+	return wait_for(pid);
+}
+
+/* Whatever it was cut short by: opened again, the messages have their UIDs; and
+ * the next try finishes it. */
+static void test_export_cut_short_loses_no_uid(void)
+{
+	static const char *const cuts[] = { "export-write", "export-rename", "export-retire",
+					    "index-commit", "uidlist-write" };
+	char what[64], command[4 * PATH_MAX];
+	uint32_t validity;
+
+	for (size_t i = 0; i < UNIT_COUNT(cuts); i++) {
+		for (int n = 1; n <= 4; n++) {
+			for (int kill_it = 0; kill_it < 2; kill_it++) {
+				begin();
+				for (int k = 0; k < 4; k++)
+					append_bytes(store, "INBOX", "x\r\n", 3, 0, k ? NULL : "$Work", NULL);
+				store_flags(box, "2", FLAG_ADD, MAIL_DELETED);
+				expunge(box, "2");
+				validity = mailbox_uidvalidity(box);
+				close_all();
+				snprintf(what, sizeof(what), "%s:%d%s", cuts[i], n, kill_it ? ":kill" : "");
+				export_with_fault(what);
+				open_all();
+				check_row(mailbox_sync(box) == 0, i);
+				check_row(mailbox_uidvalidity(box) == validity, i);
+				check_row(!strcmp(box_uids(box), "1,3:4"), i);
+				check_row(append_serial(1, 0) == 5, i);
+				close_all();
+				check_row(export_with_fault("") == 0, i);
+				snprintf(command, sizeof(command), "test ! -e %s/dormouse-uidlist -a "
+					 "! -e %s/dovecot-uidlist.lock && test $(wc -l < %s/dovecot-uidlist) = 5",
+					 mail_dir, mail_dir, mail_dir);
+				check_row(system(command) == 0, i);
+				top_remove();
+			}
+		}
+	}
+}
 #endif
 
 int main(void)
@@ -716,6 +796,7 @@ int main(void)
 		UNIT_TEST(test_lost_lines_lose_no_uids),
 #ifdef DORMOUSE_FAULTS
 		UNIT_TEST(test_every_fault_point),
+		UNIT_TEST(test_export_cut_short_loses_no_uid),
 #endif
 	};
 	return unit_run("maildir-crash", tests, UNIT_COUNT(tests));

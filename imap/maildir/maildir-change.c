@@ -147,10 +147,14 @@ static int list_to_row(struct change *c)
 static int change_check(struct change *c)
 {
 	struct stat st;
+	int rc;
 
 	if (fstat(c->box->dir_fd, &st) < 0)
 		return -errno;
-	return st.st_nlink == 0 ? MAILBOX_E_GONE : list_open(c->box);
+	rc = st.st_nlink == 0 ? MAILBOX_E_GONE : list_open(c->box);
+	if (rc == MAILBOX_E_CORRUPT && list_rescue(c->box) == 0)
+		rc = list_open(c->box);
+	return rc;
 }
 
 static int change_load(struct change *c, bool sync)

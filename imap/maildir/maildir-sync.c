@@ -443,6 +443,10 @@ static int sync_peek(struct mailbox *box, bool *clean_r)
 		rc = index_box_get(ix, box->id, &row);
 	if (rc || !row.box || row.uidvalidity != box->uidvalidity || !boot_is_now(row.boot))
 		return rc;
+	/* A list that was cut is mended while the index still knows what it said. */
+	if (fstatat(box->dir_fd, UIDLIST_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    (uint64_t)st.st_size < row.list_offset)
+		return 0;
 	for (int d = 0; d < DIR_COUNT; d++) {
 		struct dir_stamp now;
 

@@ -122,6 +122,8 @@ int list_repair(struct change *c);
 /* The list of a mailbox is gone, and so is its id with it, but for the lock file. Made
  * again from the index if that knows the mailbox. Lock held. 0, NONEXISTENT (it does not), -errno. */
 int list_recover(struct mailbox *box, bool *served_r);
+/* The list of an open mailbox is beyond reading: put aside, and made again from the index. Lock held. */
+int list_rescue(struct mailbox *box);
 /* Notes in the lock file whose it is. Lock held. */
 void list_lock_name(struct mailbox *box, const uint8_t id[16], uint32_t uidvalidity);
 int uidvalidity_next(struct mail_store *store, uint32_t *uidvalidity_r);

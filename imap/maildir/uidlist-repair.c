@@ -89,6 +89,18 @@ static int recover_from_index(struct mailbox *box)
 	return rc;
 }
 
+int list_rescue(struct mailbox *box)
+{
+	int rc;
+
+	log_error("uidlist-unreadable", "user=%s mailbox=%s", log_str(box->store->user),
+		  log_str(box->name));
+	if (renameat(box->dir_fd, UIDLIST_NAME, box->dir_fd, UIDLIST_NAME ".bad") < 0)
+		return file_error(errno);
+	BOX_RETRY(rc, recover_from_index(box));
+	return rc;
+}
+
 int list_recover(struct mailbox *box, bool *served_r)
 {
 	int rc;
