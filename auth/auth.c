@@ -4,12 +4,15 @@
 #include "auth/auth.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/address.h"
 #include "auth/auth-private.h"
+#include "auth/penalty.h"
 #include "auth/registry.h"
 #include "auth/users.h"
 #include "lib/clock.h"
@@ -35,8 +38,13 @@ static bool session_is_true(const struct auth *auth, enum ipc_session_event even
 
 	if (registry_get(auth->registry, sid, &known, &phase) && strcmp(known, user) != 0)
 		return false;
-	return event == SESSION_GONE || !users_find(auth->parts.users, user, true, &f) ||
-	       f.uid == uid;
+	if (event == SESSION_GONE)
+		return true;
+	if (users_find(auth->parts.users, user, true, &f))
+		return f.uid == uid;
+	/* Of a system user's name as much as can be said from within the sandbox. */
+	const struct passwd *pw = auth->parts.sysusers ? getpwnam(user) : NULL;
+	return !pw || pw->pw_uid == uid;
 }
 
 static bool on_session(struct channel *ch, struct ipc_in *in)
@@ -46,7 +54,9 @@ static bool on_session(struct channel *ch, struct ipc_in *in)
 	uint64_t sid = ipc_in_u64(in);
 	const char *user = ipc_in_str(in);
 	uint64_t uid = ipc_in_u64(in);
+	struct address address;
 
+	address_parse(ipc_in_str(in), &address);
 	if (!ipc_in_done(in) || event > SESSION_LIST_ENDS)
 		return false;
 	if ((event == SESSION_AWAKE || event == SESSION_ASLEEP) && (sid == 0 || !*user))
@@ -57,35 +67,37 @@ static bool on_session(struct channel *ch, struct ipc_in *in)
 			(unsigned long long)sid, log_str(user), (unsigned long long)uid);
 		return true;
 	}
-	int ret = registry_report(auth->registry, (enum ipc_session_event)event, sid, user);
+	int ret = registry_report(auth->registry, (enum ipc_session_event)event, sid, user,
+		address.key);
 	if (ret < 0)
 		log_error("session", "id=%016llx user=%s not registered: %s",
 			(unsigned long long)sid, log_str(user), strerror(-ret));
 	return true;
 }
 
-static bool on_user(struct channel *ch, struct ipc_in *in)
+static bool user_answer(struct channel *ch, uint64_t id, const char *user,
+	const struct user_found *found, bool certain)
 {
-	struct user_found f;
-	uint64_t id = ipc_in_u64(in);
-	const char *name = ipc_in_str(in);
-
-	if (!ipc_in_done(in))
-		return false;
-	users_refresh(ch->auth->parts.users);
-	bool found = users_find(ch->auth->parts.users, name, true, &f);
 	/* No answer is no reason to end anybody's session. */
-	if (!found && !users_definite(ch->auth->parts.users))
+	if (!found && !certain)
 		return true;
 	struct ipc_out *out = ipc_out_create(IPC_USER_IS);
 	if (out) {
 		ipc_out_u64(out, id);
-		ipc_out_bool(out, found);
-		ipc_out_u64(out, found ? f.uid : 0);
-		ipc_out_u64(out, found ? f.gid : 0);
-		ipc_out_str(out, found ? f.home : "");
+		ipc_out_bool(out, found != NULL);
+		ipc_out_u64(out, found ? found->uid : 0);
+		ipc_out_u64(out, found ? found->gid : 0);
+		ipc_out_str(out, found ? found->home : "");
 	}
 	return ipc_peer_send(ch->peer, &out) == 0;
+}
+
+static bool on_user(struct channel *ch, struct ipc_in *in)
+{
+	uint64_t id = ipc_in_u64(in);
+	const char *name = ipc_in_str(in);
+
+	return ipc_in_done(in) && lookup_begin(ch, id, name, user_answer);
 }
 
 static const struct {
@@ -94,6 +106,9 @@ static const struct {
 	message_fn *fn;
 } messages[] = {
 	{ IPC_AUTH,	R(ROLE_LOGIN),						request_begin },
+	{ IPC_AUTH_BEGIN, R(ROLE_LOGIN),					exchange_begin },
+	{ IPC_AUTH_STEP, R(ROLE_LOGIN),						exchange_step },
+	{ IPC_AUTH_CANCEL, R(ROLE_LOGIN),					exchange_cancel },
 	{ IPC_USER,	R(ROLE_LOGIN) | R(ROLE_IMAP) | R(ROLE_HOLDER) | R(ROLE_MASTER),	on_user },
 	{ IPC_SESSION,	R(ROLE_HOLDER),						on_session },
 	{ CTL_REQUEST,	R(ROLE_CONTROL),					control_begin },
@@ -129,6 +144,8 @@ void channel_destroy(struct channel **ch_p)
 	if (!ch)
 		return;
 	request_forget_channel(ch->auth, ch);
+	exchange_forget_channel(ch->auth, ch);
+	lookup_forget_channel(ch->auth, ch);
 	loop_timer_cancel(ch->auth->parts.loop, &ch->timeout);
 	ipc_peer_destroy(&ch->peer);
 	list_remove(&ch->node);
@@ -243,8 +260,13 @@ struct auth *auth_create(const struct auth_parts *parts)
 	auth->parts = *parts;
 	list_init(&auth->channels);
 	list_init(&auth->requests);
+	list_init(&auth->exchanges);
+	list_init(&auth->lookups);
+	uint64_t seed = 0;
+	(void)seal_random(&seed, sizeof(seed));
 	auth->registry = registry_create();
-	if (!auth->registry)
+	auth->penalty = penalty_create(seed);
+	if (!auth->registry || !auth->penalty)
 		auth_destroy(&auth);
 	return auth;
 }
@@ -262,14 +284,17 @@ void auth_destroy(struct auth **auth_p)
 	}
 	loop_timer_cancel(auth->parts.loop, &auth->expiry);
 	request_destroy_all(auth);
+	exchange_destroy_all(auth);
+	lookup_destroy_all(auth);
+	penalty_destroy(&auth->penalty);
 	registry_destroy(&auth->registry);
 	free(auth);
 }
 
 void auth_status(const struct auth *auth, char *line, size_t size)
 {
-	snprintf(line, size, "sessions=%zu pending=%zu logins=%llu failures=%llu",
-		registry_count(auth->registry), auth->n_requests,
+	snprintf(line, size, "sessions=%zu pending=%zu exchanges=%zu logins=%llu failures=%llu",
+		registry_count(auth->registry), auth->n_requests, auth->n_exchanges,
 		(unsigned long long)auth->n_good, (unsigned long long)auth->n_bad);
 }
 

@@ -9,6 +9,7 @@
 struct auth;
 struct loop;
 struct settings;
+struct sysusers;
 struct users;
 struct workers;
 
@@ -16,8 +17,9 @@ struct auth_parts {
 	struct loop *loop;
 	const struct settings *settings;
 	const struct ticket_key *key;
-	struct users *users;		/* these two stay the caller's */
+	struct users *users;		/* these three stay the caller's */
 	struct workers *workers;
+	struct sysusers *sysusers;	/* NULL: not asked for */
 	uint8_t boot_id[16];
 	/* auth_finish() was called, and nothing is left to do. */
 	void (*idle)(void *ctx);

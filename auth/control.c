@@ -43,22 +43,20 @@ static bool send_end(struct channel *ch, bool ok, const char *text)
 	return ipc_peer_send(ch->peer, &out) == 0;
 }
 
-static bool ctl_user(struct channel *ch, const char *name)
+static bool user_row(struct channel *ch, uint64_t id, const char *name,
+	const struct user_found *f, bool certain)
 {
-	struct users *users = ch->auth->parts.users;
 	char uid[16], gid[16], sessions[24];
-	struct user_found f;
 
-	users_refresh(users);
-	if (!*name || !users_find(users, name, true, &f))
+	if (!f)
 		return send_end(ch, false, "no such user");
-	snprintf(uid, sizeof(uid), "%u", f.uid);
-	snprintf(gid, sizeof(gid), "%u", f.gid);
+	snprintf(uid, sizeof(uid), "%u", f->uid);
+	snprintf(gid, sizeof(gid), "%u", f->gid);
 	snprintf(sessions, sizeof(sessions), "%zu",
 		registry_user_count(ch->auth->registry, name));
 	const struct pair row[] = {
-		{ "user", name }, { "uid", uid }, { "gid", gid }, { "home", f.home },
-		{ "source", f.source }, { "sessions", sessions },
+		{ "user", name }, { "uid", uid }, { "gid", gid }, { "home", f->home },
+		{ "source", f->source }, { "sessions", sessions },
 	};
 	return send_row(ch, row, sizeof(row) / sizeof(row[0])) && send_end(ch, true, "");
 }
@@ -123,7 +121,7 @@ bool control_begin(struct channel *ch, struct ipc_in *in)
 	if (!ipc_in_done(in))
 		return n > 1 && !ipc_in_bad(in) && send_end(ch, false, "too many arguments");
 	if (strcmp(verb, "user") == 0)
-		return ctl_user(ch, argument);
+		return lookup_begin(ch, 0, argument, user_row);
 	if (strcmp(verb, "sessions") == 0)
 		return ctl_sessions(ch);
 	return send_end(ch, false, "auth does not know this verb");

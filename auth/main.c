@@ -14,6 +14,8 @@
 
 #include "auth/auth.h"
 #include "auth/rights.h"
+#include "auth/scram.h"
+#include "auth/sysuser.h"
 #include "auth/users.h"
 #include "auth/workers.h"
 #include "lib/cleanup.h"
@@ -33,6 +35,7 @@ struct program {
 	struct rights rights;
 	struct users *users;
 	struct workers *workers;
+	struct sysusers *sysusers;
 	struct ticket_key key;
 	struct auth *auth;
 	int exit_status;
@@ -77,6 +80,15 @@ static void workers_lost(void *ctx)
 	struct program *p = ctx;
 
 	log_error("exit", "reason=\"no process is left that checks passwords\"");
+	p->exit_status = EXIT_FAILURE;
+	loop_stop(p->loop);
+}
+
+static void sysusers_lost(void *ctx)
+{
+	struct program *p = ctx;
+
+	log_error("exit", "reason=\"no process is left that asks PAM\"");
 	p->exit_status = EXIT_FAILURE;
 	loop_stop(p->loop);
 }
@@ -216,6 +228,20 @@ static void warm_up(void)
 	(void)hmac_sha256("", 0, "", 0, mac);
 	(void)getpwnam("root");
 	(void)getgrnam("root");
+	(void)scram_init();		/* tried again when it is needed */
+}
+
+/* One that the next auth has, too. */
+static struct users *program_users(const struct program *p)
+{
+	uint8_t secret[32];
+
+	if (hkdf_sha256(p->key.bytes, sizeof(p->key.bytes), NULL, 0, "auth users", 10, secret,
+		    sizeof(secret)) < 0)
+		return NULL;
+	struct users *users = users_create(&p->settings, secret);
+	explicit_bzero(secret, sizeof(secret));
+	return users;
 }
 
 /* The workers come first: they must know no key and no user. */
@@ -227,13 +253,15 @@ static int program_prepare(struct program *p, int key_fd)
 	if (ret == 0)
 		ret = workers_start(&p->workers, p->rights.uid, p->rights.gid);
 	if (ret == 0)
+		ret = sysusers_start(&p->sysusers, &p->settings);
+	if (ret == 0)
 		ret = ticket_key_read(key_fd, &p->key);
 	if (ret == 0)
 		ret = ticket_boot_id(parts.boot_id);
 	if (ret < 0)
 		return ret;
 	warm_up();
-	p->users = users_create(&p->settings);
+	p->users = program_users(p);
 	p->loop = loop_create();
 	if (!p->users || !p->loop)
 		return -ENOMEM;
@@ -242,12 +270,15 @@ static int program_prepare(struct program *p, int key_fd)
 	parts.key = &p->key;
 	parts.users = p->users;
 	parts.workers = p->workers;
+	parts.sysusers = p->sysusers;
 	p->auth = auth_create(&parts);
 	if (!p->auth)
 		return -ENOMEM;
 	ret = program_signals(p);
 	if (ret == 0)
 		ret = workers_attach(p->workers, p->loop, workers_lost, p);
+	if (ret == 0)
+		ret = sysusers_attach(p->sysusers, p->loop, sysusers_lost, p);
 	return ret;
 }
 
@@ -264,6 +295,7 @@ static void program_end(struct program *p)
 {
 	auth_destroy(&p->auth);
 	workers_destroy(&p->workers);
+	sysusers_destroy(&p->sysusers);
 	users_destroy(&p->users);
 	ipc_peer_destroy(&p->setup);
 	loop_destroy(&p->loop);

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Two hash tables, sessions by id and users by name, each session counted by
- * its user. Session ids are random, user names passed their password: no
- * outsider chooses what falls into a bucket. */
+/* Three hash tables: sessions by id; users and addresses by name, each of which
+ * counts its sessions. Session ids are random, user names passed their password,
+ * addresses are where such a client is: no outsider chooses what falls into a
+ * bucket.
+ *
+ * The address of a session that this process has issued a ticket for is known.
+ * Of another one it is what the session says, and any local process may call
+ * itself a session of its user's: so a user can have but a few of those, lest
+ * the places of an address be used up by somebody who never was there. */
 #include "auth/registry.h"
 
 #include <errno.h>
@@ -10,9 +16,13 @@
 
 #include "lib/list.h"
 
-struct reg_user {
-	struct reg_user *next;
+/* Addresses of one user's that nobody but his sessions vouches for. */
+#define CLAIMS_MAX	16
+
+struct reg_name {
+	struct reg_name *next;
 	size_t sessions;
+	unsigned claims;	/* of a user: sessions with a claimed address */
 	char name[];
 };
 
@@ -21,15 +31,17 @@ struct reg_session {
 	struct list issued;	/* in registry.issued while in REGISTRY_LOGIN */
 	uint64_t sid;
 	uint64_t issued_ms;
-	struct reg_user *user;
+	struct reg_name *user;
+	struct reg_name *address;	/* NULL: it has none that counts */
+	bool claimed;			/* the address */
 	enum registry_phase phase;
 	bool named;		/* in the list being told */
 };
 
 struct registry {
 	struct reg_session **sessions;
-	struct reg_user **users;
-	size_t buckets;		/* of both; a power of two */
+	struct reg_name **users, **addresses;
+	size_t buckets;		/* of each; a power of two */
 	size_t count;
 	bool listing;
 	struct list issued;	/* oldest first */
@@ -58,10 +70,21 @@ struct registry *registry_create(void)
 	r->buckets = 64;
 	r->sessions = calloc(r->buckets, sizeof(*r->sessions));
 	r->users = calloc(r->buckets, sizeof(*r->users));
+	r->addresses = calloc(r->buckets, sizeof(*r->addresses));
 	list_init(&r->issued);
-	if (!r->sessions || !r->users)
+	if (!r->sessions || !r->users || !r->addresses)
 		registry_destroy(&r);
 	return r;
+}
+
+static void names_free(struct reg_name **names, size_t buckets)
+{
+	for (size_t i = 0; names && i < buckets; i++)
+		for (struct reg_name *n = names[i], *next; n; n = next) {
+			next = n->next;
+			free(n);
+		}
+	free(names);
 }
 
 void registry_destroy(struct registry **r_p)
@@ -71,21 +94,30 @@ void registry_destroy(struct registry **r_p)
 	*r_p = NULL;
 	if (!r)
 		return;
-	for (size_t i = 0; i < r->buckets; i++) {
-		for (struct reg_session *s, *next = r->sessions ? r->sessions[i] : NULL;
-			(s = next);) {
+	for (size_t i = 0; r->sessions && i < r->buckets; i++)
+		for (struct reg_session *s = r->sessions[i], *next; s; s = next) {
 			next = s->next;
 			free(s);
 		}
-		for (struct reg_user *u, *next = r->users ? r->users[i] : NULL;
-			(u = next);) {
-			next = u->next;
-			free(u);
-		}
-	}
 	free(r->sessions);
-	free(r->users);
+	names_free(r->users, r->buckets);
+	names_free(r->addresses, r->buckets);
 	free(r);
+}
+
+/* Into a new table; the old one is gone. */
+static struct reg_name **names_move(struct reg_name **from, size_t n, struct reg_name **to,
+	size_t buckets)
+{
+	for (size_t i = 0; i < n; i++)
+		for (struct reg_name *u = from[i], *next; u; u = next) {
+			struct reg_name **bucket = &to[name_bucket(u->name, buckets)];
+			next = u->next;
+			u->next = *bucket;
+			*bucket = u;
+		}
+	free(from);
+	return to;
 }
 
 /* Best effort: full buckets are slow, not wrong. */
@@ -93,54 +125,51 @@ static void registry_grow(struct registry *r)
 {
 	size_t buckets = r->buckets * 4;
 	struct reg_session **sessions = calloc(buckets, sizeof(*sessions));
-	struct reg_user **users = calloc(buckets, sizeof(*users));
+	struct reg_name **users = calloc(buckets, sizeof(*users));
+	struct reg_name **addresses = calloc(buckets, sizeof(*addresses));
 
-	if (!sessions || !users) {
+	if (!sessions || !users || !addresses) {
 		free(sessions);
 		free(users);
+		free(addresses);
 		return;
 	}
-	for (size_t i = 0; i < r->buckets; i++) {
+	for (size_t i = 0; i < r->buckets; i++)
 		for (struct reg_session *s = r->sessions[i], *next; s; s = next) {
 			struct reg_session **to = &sessions[sid_bucket(s->sid, buckets)];
 			next = s->next;
 			s->next = *to;
 			*to = s;
 		}
-		for (struct reg_user *u = r->users[i], *next; u; u = next) {
-			struct reg_user **to = &users[name_bucket(u->name, buckets)];
-			next = u->next;
-			u->next = *to;
-			*to = u;
-		}
-	}
 	free(r->sessions);
-	free(r->users);
 	r->sessions = sessions;
-	r->users = users;
+	r->users = names_move(r->users, r->buckets, users, buckets);
+	r->addresses = names_move(r->addresses, r->buckets, addresses, buckets);
 	r->buckets = buckets;
 }
 
-static struct reg_user *user_find(const struct registry *r, const char *name)
+static struct reg_name *name_find(const struct registry *r, struct reg_name *const *table,
+	const char *name)
 {
-	struct reg_user *u = r->users[name_bucket(name, r->buckets)];
+	struct reg_name *u = table[name_bucket(name, r->buckets)];
 
 	while (u && strcmp(u->name, name) != 0)
 		u = u->next;
 	return u;
 }
 
-static struct reg_user *user_ref(struct registry *r, const char *name)
+static struct reg_name *name_ref(struct registry *r, struct reg_name **table,
+	const char *name)
 {
-	struct reg_user *u = user_find(r, name);
+	struct reg_name *u = name_find(r, table, name);
 
 	if (!u) {
 		size_t size = strlen(name) + 1;
 		u = malloc(sizeof(*u) + size);
 		if (!u)
 			return NULL;
-		struct reg_user **bucket = &r->users[name_bucket(name, r->buckets)];
-		*u = (struct reg_user){ .next = *bucket };
+		struct reg_name **bucket = &table[name_bucket(name, r->buckets)];
+		*u = (struct reg_name){ .next = *bucket };
 		memcpy(u->name, name, size);
 		*bucket = u;
 	}
@@ -148,11 +177,11 @@ static struct reg_user *user_ref(struct registry *r, const char *name)
 	return u;
 }
 
-static void user_unref(struct registry *r, struct reg_user *u)
+static void name_unref(struct registry *r, struct reg_name **table, struct reg_name *u)
 {
 	if (--u->sessions > 0)
 		return;
-	struct reg_user **at = &r->users[name_bucket(u->name, r->buckets)];
+	struct reg_name **at = &table[name_bucket(u->name, r->buckets)];
 	while (*at != u)
 		at = &(*at)->next;
 	*at = u->next;
@@ -176,7 +205,7 @@ static struct reg_session *session_add(struct registry *r, uint64_t sid, const c
 		return NULL;
 	if (r->count >= r->buckets)
 		registry_grow(r);
-	s->user = user_ref(r, user);
+	s->user = name_ref(r, r->users, user);
 	if (!s->user) {
 		free(s);
 		return NULL;
@@ -198,26 +227,46 @@ static void session_remove(struct registry *r, struct reg_session *s)
 		at = &(*at)->next;
 	*at = s->next;
 	list_remove(&s->issued);
-	user_unref(r, s->user);
+	if (s->claimed)
+		s->user->claims--;
+	if (s->address)
+		name_unref(r, r->addresses, s->address);
+	name_unref(r, r->users, s->user);
 	free(s);
 	r->count--;
 }
 
-int registry_issue(struct registry *r, uint64_t sid, const char *user, uint64_t now_ms)
+int registry_issue(struct registry *r, uint64_t sid, const char *user, const char *address,
+	uint64_t now_ms)
 {
 	if (session_find(r, sid))
 		return -EEXIST;
 	struct reg_session *s = session_add(r, sid, user);
 	if (!s)
 		return -ENOMEM;
+	s->address = *address ? name_ref(r, r->addresses, address) : NULL;
+	if (*address && !s->address) {
+		session_remove(r, s);
+		return -ENOMEM;
+	}
 	s->phase = REGISTRY_LOGIN;
 	s->issued_ms = now_ms;
 	list_append(&r->issued, &s->issued);
 	return 0;
 }
 
+/* Short of memory it does not count. */
+static void session_claim(struct registry *r, struct reg_session *s, const char *address)
+{
+	if (!*address || s->user->claims >= CLAIMS_MAX)
+		return;
+	s->address = name_ref(r, r->addresses, address);
+	s->claimed = s->address != NULL;
+	s->user->claims += s->claimed;
+}
+
 static int registry_seen(struct registry *r, enum registry_phase phase, uint64_t sid,
-	const char *user)
+	const char *user, const char *address)
 {
 	struct reg_session *s = session_find(r, sid);
 
@@ -227,10 +276,12 @@ static int registry_seen(struct registry *r, enum registry_phase phase, uint64_t
 		session_remove(r, s);
 		s = NULL;
 	}
-	if (!s)
+	if (!s) {
 		s = session_add(r, sid, user);
-	if (!s)
-		return -ENOMEM;
+		if (!s)
+			return -ENOMEM;
+		session_claim(r, s, address);
+	}
 	list_remove(&s->issued);
 	s->phase = phase;
 	s->named = true;
@@ -259,15 +310,15 @@ static void sweep_drop_unnamed(struct registry *r, struct reg_session *s)
 }
 
 int registry_report(struct registry *r, enum ipc_session_event event, uint64_t sid,
-	const char *user)
+	const char *user, const char *address)
 {
 	struct reg_session *s;
 
 	switch (event) {
 	case SESSION_AWAKE:
-		return registry_seen(r, REGISTRY_AWAKE, sid, user);
+		return registry_seen(r, REGISTRY_AWAKE, sid, user, address);
 	case SESSION_ASLEEP:
-		return registry_seen(r, REGISTRY_ASLEEP, sid, user);
+		return registry_seen(r, REGISTRY_ASLEEP, sid, user, address);
 	case SESSION_GONE:
 		s = session_find(r, sid);
 		if (s)
@@ -293,9 +344,16 @@ size_t registry_count(const struct registry *r)
 
 size_t registry_user_count(const struct registry *r, const char *user)
 {
-	const struct reg_user *u = user_find(r, user);
+	const struct reg_name *u = name_find(r, r->users, user);
 
 	return u ? u->sessions : 0;
+}
+
+size_t registry_address_count(const struct registry *r, const char *address)
+{
+	const struct reg_name *a = name_find(r, r->addresses, address);
+
+	return a ? a->sessions : 0;
 }
 
 uint64_t registry_expire(struct registry *r, uint64_t now_ms)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef AUTH_REGISTRY_H
 #define AUTH_REGISTRY_H
-/* Which sessions are there, and how many of each user? The holder tells; a
+/* Which sessions are there, and how many of each user and from each address? The holder tells; a
  * registry that was lost with its process is told again. Pure: no descriptor,
  * no clock. */
 #include <stdbool.h>
@@ -22,16 +22,21 @@ enum registry_phase {
 struct registry;
 struct registry *registry_create(void);	/* NULL: no memory */
 void registry_destroy(struct registry **r);
-/* A ticket was issued. 0, -EEXIST, -ENOMEM. */
-int registry_issue(struct registry *r, uint64_t sid, const char *user, uint64_t now_ms);
+/* A ticket was issued. address: the key of one (auth/address.h), "" counts for
+ * none. 0, -EEXIST, -ENOMEM. */
+int registry_issue(struct registry *r, uint64_t sid, const char *user, const char *address,
+		   uint64_t now_ms);
 /* SESSION_AWAKE and _ASLEEP put it in whether known or not; SESSION_GONE takes
  * it out. Between SESSION_LIST_BEGINS and _ENDS the holder names all that it
  * knows: who was not named is taken out at the end, but for those in
- * REGISTRY_LOGIN, which it cannot know yet. 0, -EINVAL, -ENOMEM. */
+ * REGISTRY_LOGIN, which it cannot know yet. address is believed only for sessions
+ * whose ticket was not issued here, and only for a few of each user.
+ * 0, -EINVAL, -ENOMEM. */
 int registry_report(struct registry *r, enum ipc_session_event event, uint64_t sid,
-		    const char *user);
+		    const char *user, const char *address);
 size_t registry_count(const struct registry *r);
 size_t registry_user_count(const struct registry *r, const char *user);
+size_t registry_address_count(const struct registry *r, const char *address);
 /* Forgets what is older than REGISTRY_LOGIN_MS; returns when to ask again, in
  * ms from now, 0: no need. */
 uint64_t registry_expire(struct registry *r, uint64_t now_ms);

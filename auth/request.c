@@ -1,44 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/* One log-in: who is it, is it the password, may he have one more session,
- * then a ticket. What is refused is told to imap-login without saying whether
- * the name or the password was wrong, and takes as long in both cases; the log
- * says it, in the words that Dovecot's fail2ban filter knows. */
+/* Mechanisms of one message: a password (PLAIN, LOGIN), or a name that the
+ * client's certificate vouches for (EXTERNAL). A request passes
+ *
+ *	its place in the line (attempt.c) -> the check -> the line again -> the answer
+ *
+ * where each step may be through at once. The line is asked again after the
+ * check, since of many tries that come at the same time the first failures are
+ * only known then: those that were let in before must not all be answered. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/attempt.h"
 #include "auth/auth-private.h"
-#include "auth/registry.h"
-#include "auth/users.h"
+#include "auth/sysuser.h"
 #include "auth/workers.h"
-#include "lib/buf.h"
-#include "lib/clock.h"
 #include "lib/ipc.h"
 #include "lib/log.h"
 #include "lib/settings.h"
 
-/* Longest address as text, with a scope. */
-#define ADDRESS_BYTES	64
-
 struct request {
 	struct list node;
-	struct auth *auth;
-	struct channel *channel;	/* NULL: it ended, nobody waits */
+	struct attempt attempt;		/* found.hash points into this request */
 	struct worker_job job;
-	uint64_t id;
-	uint64_t cookie;
-	bool known;			/* there is such a user */
-	struct user_found found;	/* hash points into this request */
+	struct sysuser_job sysuser;
+	enum sysuser_question question;
 	char *hash, *password;
-	char user[USER_NAME_MAX_BYTES + 1];
-	char remote[ADDRESS_BYTES];
+	enum job_result result;
+	const char *why;		/* not JOB_MATCH */
+	bool checked;			/* result and why are set */
 };
+
+static struct request *request_of(struct attempt *a)
+{
+	return container_of(a, struct request, attempt);
+}
 
 static void request_destroy(struct request *req)
 {
+	attempt_deinit(&req->attempt);
 	list_remove(&req->node);
-	req->auth->n_requests--;
+	req->attempt.auth->n_requests--;
 	if (req->password)
 		explicit_bzero(req->password, strlen(req->password));
 	if (req->hash)
@@ -54,222 +57,184 @@ void request_destroy_all(struct auth *auth)
 		request_destroy(container_of(node, struct request, node));
 }
 
+/* Nobody waits for those in the line any more. A failure counts all the same. */
 void request_forget_channel(struct auth *auth, const struct channel *ch)
 {
-	list_for_each(node, &auth->requests) {
+	list_for_each_safe(node, &auth->requests) {
 		struct request *req = container_of(node, struct request, node);
-		if (req->channel == ch)
-			req->channel = NULL;
+		if (req->attempt.channel != ch)
+			continue;
+		req->attempt.channel = NULL;
+		if (!attempt_is_in_line(&req->attempt))
+			continue;
+		if (req->checked && req->result == JOB_MISMATCH)
+			attempt_refuse(&req->attempt, req->password, req->why);
+		request_destroy(req);
 	}
 }
 
-/* ---- answers ---- */
-
-static void answer_fail(struct channel *ch, uint64_t id, enum ipc_auth_fail code,
-	const char *text)
+static void request_end(struct request *req)
 {
-	struct ipc_out *out = ipc_out_create(IPC_AUTH_FAIL);
+	struct auth *auth = req->attempt.auth;
 
-	if (out) {
-		ipc_out_u64(out, id);
-		ipc_out_u64(out, code);
-		ipc_out_str(out, text);
-	}
-	int ret = ipc_peer_send(ch->peer, &out);
-	if (ret < 0)
-		log_error("answer", "lost: %s", strerror(-ret));
-}
-
-static void answer_ticket(struct channel *ch, uint64_t id, const struct buf *ticket)
-{
-	struct ipc_out *out = ipc_out_create(IPC_AUTH_OK);
-
-	if (out) {
-		ipc_out_u64(out, id);
-		ipc_out_bin(out, ticket->data, ticket->len);
-	}
-	int ret = ipc_peer_send(ch->peer, &out);
-	if (ret < 0)
-		log_error("answer", "lost: %s", strerror(-ret));
-}
-
-/* The user's name inside a line that others take apart: `passwd-file(NAME,IP)`.
- * Foreign bytes must not end the name or the line. */
-static const char *name_for_filter(const char *name, char out[static USER_NAME_MAX_BYTES + 1])
-{
-	size_t n = strnlen(name, USER_NAME_MAX_BYTES);
-
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)name[i];
-		bool plain = c > 0x20 && c < 0x7f && !strchr("(),\"\\", c);
-		out[i] = plain ? (char)c : '?';
-	}
-	out[n] = '\0';
-	return out;
-}
-
-static void log_refused(const char *source, const char *user, const char *remote,
-	const char *why)
-{
-	char name[USER_NAME_MAX_BYTES + 1], address[ADDRESS_BYTES + 1];
-	char event[USER_NAME_MAX_BYTES + ADDRESS_BYTES + 32];
-
-	/* An address is hex digits, dots, colons and a scope. */
-	snprintf(address, sizeof(address), "%.*s",
-		(int)strspn(remote, "0123456789abcdefABCDEF.:%ghijklmnopqrstuvwxyz"), remote);
-	snprintf(event, sizeof(event), "%s(%s,%s):", source, name_for_filter(user, name),
-		address);
-	log_info(event, "%s", why);
-}
-
-/* ---- the right password ---- */
-
-static int ticket_make(const struct request *req, uint64_t *sid_r, struct buf *out)
-{
-	const struct auth *auth = req->auth;
-	struct ticket t = {
-		.cookie = req->cookie,
-		.uid = req->found.uid,
-		.gid = req->found.gid,
-	};
-
-	while (t.sid == 0) {
-		int ret = seal_random(&t.sid, sizeof(t.sid));
-		if (ret < 0)
-			return ret;
-	}
-	memcpy(t.boot_id, auth->parts.boot_id, sizeof(t.boot_id));
-	strcpy(t.user, req->user);
-	strcpy(t.home, req->found.home);
-	*sid_r = t.sid;
-	return ticket_issue(auth->parts.key, &t, out);
-}
-
-static void request_accept(struct request *req)
-{
-	struct auth *auth = req->auth;
-	struct channel *ch = req->channel;
-	uint32_t limit = auth->parts.settings->max_user_sessions;
-	struct buf ticket;
-	uint64_t sid = 0;
-
-	if (limit > 0 && registry_user_count(auth->registry, req->user) >= limit) {
-		log_info("limit", "user=%s remote=%s reason=\"max_user_sessions=%u reached\"",
-			log_str(req->user), log_str(req->remote), limit);
-		answer_fail(ch, req->id, AUTH_FAIL_LIMIT, "Too many sessions of this user.");
-		return;
-	}
-	buf_init(&ticket, TICKET_MAX_BYTES);
-	int ret = ticket_make(req, &sid, &ticket);
-	if (ret == 0)
-		ret = registry_issue(auth->registry, sid, req->user, clock_ms());
-	if (ret == 0) {
-		auth->n_good++;
-		auth_arm_expiry(auth);
-		log_debug("ticket", "id=%016llx user=%s remote=%s uid=%u",
-			(unsigned long long)sid, log_str(req->user), log_str(req->remote),
-			req->found.uid);
-		answer_ticket(ch, req->id, &ticket);
-	} else {
-		log_error("ticket", "user=%s cannot be issued: %s", log_str(req->user),
-			strerror(-ret));
-		answer_fail(ch, req->id, AUTH_FAIL_TEMPORARY, "Internal error.");
-	}
-	buf_deinit(&ticket);
-}
-
-static void request_finish(struct request *req, enum job_result result)
-{
-	struct auth *auth = req->auth;
-
-	if (result == JOB_MATCH && !req->known)
-		result = JOB_MISMATCH;		/* the hash was somebody else's */
-	switch (result) {
-	case JOB_MATCH:
-		if (req->channel)
-			request_accept(req);
-		break;
-	case JOB_MISMATCH:
-		auth->n_bad++;
-		log_refused(req->found.source, req->user, req->remote,
-			req->known ? "Password mismatch" : "unknown user");
-		if (req->channel)
-			answer_fail(req->channel, req->id, AUTH_FAIL_CREDENTIALS, "");
-		break;
-	case JOB_FAILED:
-		if (req->channel)
-			answer_fail(req->channel, req->id, AUTH_FAIL_TEMPORARY, "");
-		break;
-	}
 	request_destroy(req);
 	auth_check_idle(auth);
 }
 
-static void request_checked(struct worker_job *job, enum job_result result)
+/* ---- the answer ---- */
+
+static void request_tell(struct attempt *a)
 {
-	request_finish(container_of(job, struct request, job), result);
+	struct request *req = request_of(a);
+
+	switch (req->result) {
+	case JOB_MATCH:
+		attempt_accept(a);
+		break;
+	case JOB_MISMATCH:
+		attempt_refuse(a, req->password, req->why);
+		break;
+	case JOB_FAILED:
+		attempt_fail(a, AUTH_FAIL_TEMPORARY, "");
+		break;
+	}
+	request_end(req);
 }
 
-/* ---- the question ---- */
-
-static bool is_loopback(const char *ip)
+static void request_result(struct request *req, enum job_result result, const char *why)
 {
-	return strncmp(ip, "127.", 4) == 0 || strcmp(ip, "::1") == 0;
+	req->checked = true;
+	req->result = result;
+	req->why = why;
+	if (!attempt_stand_in_line(&req->attempt, request_tell))
+		request_end(req);
 }
 
-/* Names that cannot be anybody's are looked up all the same, as "", so that
- * they cost as much as others. */
-static bool name_is_possible(const char *user)
-{
-	size_t len = strlen(user);
+/* ---- the check ---- */
 
-	if (len == 0 || len > USER_NAME_MAX_BYTES)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)user[i] < 0x20 || user[i] == 0x7f)
-			return false;
-	return true;
+static void password_result(struct request *req, enum job_result result)
+{
+	bool known = req->attempt.known;
+
+	if (result == JOB_MATCH && !known)
+		result = JOB_MISMATCH;		/* the hash was somebody else's */
+	request_result(req, result, known ? "Password mismatch" : "unknown user");
 }
 
-static struct request *request_create(struct channel *ch, uint64_t id, const char *user,
-	const char *password, const char *remote)
+static void worker_done(struct worker_job *job, enum job_result result)
 {
-	struct request *req = calloc(1, sizeof(*req));
+	password_result(container_of(job, struct request, job), result);
+}
 
-	if (!req)
-		return NULL;
-	req->auth = ch->auth;
-	req->channel = ch;
-	req->id = id;
-	list_append(&ch->auth->requests, &req->node);
-	ch->auth->n_requests++;
-	req->password = strdup(password);
-	snprintf(req->user, sizeof(req->user), "%s", user);
-	snprintf(req->remote, sizeof(req->remote), "%s", remote);
-	return req;
+static void sysuser_done(struct sysuser_job *job, enum sysuser_result result)
+{
+	struct request *req = container_of(job, struct request, sysuser);
+	struct attempt *a = &req->attempt;
+
+	switch (result) {
+	case SYSUSER_OK:
+		a->known = true;
+		a->found.uid = job->facts.uid;
+		a->found.gid = job->facts.gid;
+		strcpy(a->found.home, job->facts.home);
+		/* One user, however the client has written it. */
+		strcpy(a->user, job->facts.name);
+		request_result(req, JOB_MATCH, NULL);
+		break;
+	case SYSUSER_UNKNOWN:
+		request_result(req, JOB_MISMATCH, "unknown user");
+		break;
+	case SYSUSER_WRONG:
+		request_result(req, JOB_MISMATCH, "Password mismatch");
+		break;
+	case SYSUSER_DENIED:
+		request_result(req, JOB_MISMATCH, "invalid credentials (account not allowed)");
+		break;
+	case SYSUSER_FAILED:
+		request_result(req, JOB_FAILED, NULL);
+		break;
+	}
+}
+
+/* 0, or -errno: it could not be asked. */
+static int sysuser_check(struct request *req)
+{
+	struct attempt *a = &req->attempt;
+
+	a->found.source = "pam";
+	req->sysuser = (struct sysuser_job){
+		.question = req->question,
+		.user = a->user,
+		.password = req->password,
+		.remote = a->remote,
+		.done = sysuser_done,
+	};
+	return sysusers_ask(a->auth->parts.sysusers, &req->sysuser);
 }
 
 /* 0, or -errno: it could not be checked. */
-static int request_check(struct request *req)
+static int password_check(struct request *req)
 {
-	struct auth *auth = req->auth;
+	struct attempt *a = &req->attempt;
 
-	req->hash = strdup(req->found.hash);
+	req->hash = strdup(a->found.hash);
 	if (!req->hash || !req->password)
 		return -ENOMEM;
-	if (req->found.scheme != PASSWORD_CRYPT) {
-		bool match = password_matches(req->found.scheme, req->hash, req->password);
-		request_finish(req, match ? JOB_MATCH : JOB_MISMATCH);
+	if (a->found.scheme == PASSWORD_PLAIN || a->found.scheme == PASSWORD_LOCKED) {
+		bool match = password_matches(a->found.scheme, req->hash, req->password);
+		password_result(req, match ? JOB_MATCH : JOB_MISMATCH);
 		return 0;
 	}
 	req->job = (struct worker_job){
-		.user = req->user,
+		.user = a->user,
+		.scheme = a->found.scheme,
 		.hash = req->hash,
 		.password = req->password,
-		.done = request_checked,
+		.done = worker_done,
 	};
-	return workers_submit(auth->parts.workers, &req->job);
+	return workers_submit(a->auth->parts.workers, &req->job);
 }
+
+/* A certificate is no password: but a locked account is locked. */
+static int external_check(struct request *req)
+{
+	struct attempt *a = &req->attempt;
+
+	if (a->known && a->found.scheme != PASSWORD_LOCKED)
+		request_result(req, JOB_MATCH, NULL);
+	else
+		request_result(req, JOB_MISMATCH,
+			a->known ? "invalid credentials (the account is locked)"
+				 : "unknown user");
+	return 0;
+}
+
+/* Not those whose name or password is longer than any that PAM is asked. */
+static bool is_sysuser(const struct request *req)
+{
+	return !req->attempt.known && req->attempt.auth->parts.sysusers &&
+	       req->attempt.possible &&
+	       (!req->password || strlen(req->password) <= SYSUSER_PASSWORD_MAX_BYTES);
+}
+
+static void request_check(struct attempt *a)
+{
+	struct request *req = request_of(a);
+	int ret;
+
+	/* The file may be another one since the line was entered. */
+	attempt_find_again(a);
+	if (is_sysuser(req))
+		ret = sysuser_check(req);
+	else if (req->question == SYSUSER_ACCOUNT)
+		ret = external_check(req);
+	else
+		ret = password_check(req);
+	if (ret < 0)
+		request_result(req, JOB_FAILED, NULL);
+}
+
+/* ---- the question ---- */
 
 struct question {
 	uint64_t id, cookie;
@@ -277,33 +242,66 @@ struct question {
 	bool secured;
 };
 
-/* True: answered already. */
-static bool question_refused(struct channel *ch, const struct question *q)
+static bool question_external(const struct question *q)
 {
-	if (strcmp(q->mechanism, "PLAIN") != 0 && strcmp(q->mechanism, "LOGIN") != 0) {
-		answer_fail(ch, q->id, AUTH_FAIL_POLICY, "This mechanism is not supported.");
-		return true;
-	}
+	return strcmp(q->mechanism, "EXTERNAL") == 0;
+}
+
+/* Why it is not even looked at, or NULL. */
+static const char *question_policy(const struct question *q, const char *user)
+{
+	if (strcmp(q->mechanism, "PLAIN") != 0 && strcmp(q->mechanism, "LOGIN") != 0 &&
+		!question_external(q))
+		return "This mechanism is not supported.";
 	/* imap-login checks that too: a mistake there must not open this. */
 	if (!q->secured) {
-		log_warn("policy", "user=%s remote=%s reason=\"plain text password without encryption\"",
-			log_str(q->user), log_str(q->remote));
-		answer_fail(ch, q->id, AUTH_FAIL_POLICY, "Encryption is required.");
-		return true;
+		log_warn("policy", "user=%s remote=%s reason=\"log-in without encryption\"",
+			log_str(user), log_str(q->remote));
+		return "Encryption is required.";
 	}
-	/* RFC 4616 section 2: nobody here may act for somebody else. */
-	if (*q->authzid && strcmp(q->authzid, q->user) != 0) {
-		log_refused("passwd-file", q->user, q->remote,
+	return NULL;
+}
+
+static struct request *request_create(struct channel *ch, const struct question *q)
+{
+	struct request *req = calloc(1, sizeof(*req));
+
+	if (!req)
+		return NULL;
+	attempt_init(&req->attempt, ch, q->id, q->cookie, q->remote, q->local);
+	list_append(&ch->auth->requests, &req->node);
+	ch->auth->n_requests++;
+	if (question_external(q))
+		req->question = SYSUSER_ACCOUNT;
+	else
+		req->password = strdup(q->password);
+	return req;
+}
+
+static void request_start(struct request *req, const struct question *q)
+{
+	const char *user = question_external(q) ? q->external : q->user;
+	struct attempt *a = &req->attempt;
+
+	attempt_find(a, user);
+	const char *policy = question_policy(q, user);
+	if (policy) {
+		attempt_fail(a, AUTH_FAIL_POLICY, policy);
+		request_end(req);
+	} else if (*q->authzid && strcmp(q->authzid, user) != 0) {
+		/* RFC 4616 section 2, RFC 4422 appendix A.1: nobody here may act
+		   for somebody else. */
+		request_result(req, JOB_MISMATCH,
 			"invalid credentials (authorization as another user)");
-		answer_fail(ch, q->id, AUTH_FAIL_CREDENTIALS, "");
-		return true;
+	} else if (question_external(q) && !*user) {
+		request_result(req, JOB_MISMATCH, "invalid credentials (no certificate)");
+	} else if (!attempt_stand_in_line(a, request_check)) {
+		request_end(req);
 	}
-	return false;
 }
 
 bool request_begin(struct channel *ch, struct ipc_in *in)
 {
-	struct auth *auth = ch->auth;
 	struct question q;
 
 	q.id = ipc_in_u64(in);
@@ -318,18 +316,13 @@ bool request_begin(struct channel *ch, struct ipc_in *in)
 	q.external = ipc_in_str(in);
 	if (!ipc_in_done(in))
 		return false;
-	if (question_refused(ch, &q))
-		return true;
-	struct request *req = request_create(ch, q.id, q.user, q.password, q.remote);
-	if (!req) {
-		answer_fail(ch, q.id, AUTH_FAIL_TEMPORARY, "");
+	struct request *req = request_create(ch, &q);
+	if (req) {
+		request_start(req, &q);
 		return true;
 	}
-	req->cookie = q.cookie;
-	users_refresh(auth->parts.users);
-	req->known = users_find(auth->parts.users, name_is_possible(q.user) ? q.user : "",
-		is_loopback(q.local), &req->found);
-	if (request_check(req) < 0)
-		request_finish(req, JOB_FAILED);
+	struct attempt a;
+	attempt_init(&a, ch, q.id, q.cookie, q.remote, q.local);
+	attempt_fail(&a, AUTH_FAIL_TEMPORARY, "");
 	return true;
 }

@@ -22,8 +22,8 @@
 #include "lib/buf.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/hkdf.h"
 #include "lib/log.h"
-#include "lib/seal.h"
 #include "lib/settings.h"
 
 /* Broken lines of one reading that are told one by one. */
@@ -39,7 +39,7 @@ struct users {
 	uint64_t read_ms;
 	bool failed;		/* said so already */
 	unsigned complaints;
-	uint64_t dummy_seed;
+	uint8_t first_secret[32], secret[32];
 };
 
 /* ---- numbers for names ---- */
@@ -164,6 +164,20 @@ static void users_failed(struct users *u, int error)
 	u->failed = true;
 }
 
+static void users_set_secret(struct users *u)
+{
+	size_t n = passwd_table_count(u->table);
+
+	memcpy(u->secret, u->first_secret, sizeof(u->secret));
+	for (size_t i = 0; i < n; i++) {
+		const struct passwd_user *user = passwd_table_at(u->table, i);
+		if (user->scheme != PASSWORD_SCRAM)
+			continue;
+		(void)hmac_sha256("users", 5, user->hash, strlen(user->hash), u->secret);
+		return;
+	}
+}
+
 static void users_read(struct users *u)
 {
 	const struct passwd_rules rules = {
@@ -194,6 +208,7 @@ static void users_read(struct users *u)
 	}
 	passwd_table_destroy(&u->table);
 	u->table = table;
+	users_set_secret(u);
 	u->seen = st;
 	u->racy = changed_within(&st, RACY_MS);
 	u->read_ms = clock_ms();
@@ -227,14 +242,15 @@ void users_refresh(struct users *u)
 	users_read(u);
 }
 
-struct users *users_create(const struct settings *settings)
+struct users *users_create(const struct settings *settings, const uint8_t secret[32])
 {
 	struct users *u = calloc(1, sizeof(*u));
 
 	if (!u)
 		return NULL;
 	u->settings = settings;
-	(void)seal_random(&u->dummy_seed, sizeof(u->dummy_seed));
+	memcpy(u->first_secret, secret, sizeof(u->first_secret));
+	memcpy(u->secret, secret, sizeof(u->secret));
 	if (*settings->passwd_file)
 		users_read(u);
 	return u;
@@ -248,6 +264,7 @@ void users_destroy(struct users **u_p)
 	if (!u)
 		return;
 	passwd_table_destroy(&u->table);
+	explicit_bzero(u, sizeof(*u));
 	free(u);
 }
 
@@ -334,10 +351,11 @@ static bool static_find(const struct settings *s, const char *name, struct user_
 /* Which user's hash is used to refuse this unknown name: the same one each
  * time, and nobody outside can tell which. So unknown names cost what the
  * known ones cost, also where the file mixes schemes. */
-static void dummy_hash(const struct users *u, const char *name, struct user_found *f)
+void users_stand_in(const struct users *u, const char *name, struct user_found *f)
 {
-	uint64_t h = u->dummy_seed;
+	uint64_t h;
 
+	memcpy(&h, u->secret, sizeof(h));
 	f->scheme = PASSWORD_PLAIN;
 	f->hash = "";
 	size_t n = u->table ? passwd_table_count(u->table) : 0;
@@ -350,6 +368,11 @@ static void dummy_hash(const struct users *u, const char *name, struct user_foun
 	const struct passwd_user *user = passwd_table_at(u->table, h % n);
 	f->scheme = user->scheme;
 	f->hash = user->hash;
+}
+
+void users_secret(const struct users *u, uint8_t secret_r[32])
+{
+	memcpy(secret_r, u->secret, sizeof(u->secret));
 }
 
 #define SETTLED_S	2
@@ -377,7 +400,7 @@ bool users_find(const struct users *u, const char *name, bool static_users,
 		strcpy(f.home, user->home);
 	} else if (!static_users || !*u->settings->static_password ||
 		   !static_find(u->settings, name, &f)) {
-		dummy_hash(u, name, &f);
+		users_stand_in(u, name, &f);
 		found = false;
 	}
 	*found_r = f;

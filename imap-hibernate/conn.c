@@ -138,7 +138,7 @@ void conn_close(struct conn *c, const char *why)
 	if (c->state == CONN_DUMPING)
 		control_dumped(h, c->number, NULL);
 	if (c->state == CONN_AWAKE && !session_is_elsewhere(h, c)) {
-		holder_session_event(h, SESSION_GONE, c->sid, c->user, c->uid);
+		holder_session_event(h, SESSION_GONE, c->sid, c->user, c->uid, c->remote);
 		control_event(h, c->sid, CONTROL_GONE, NULL);
 	}
 	conn_set_state(c, CONN_NEW);
@@ -346,7 +346,7 @@ static bool on_hello(struct conn *c, struct ipc_in *in, uid_t uid)
 	slot = sleeper_find(h, sid, cookie);
 	if (slot != NONE)
 		sleeper_look(h, slot);
-	holder_session_event(h, SESSION_AWAKE, sid, user, c->uid);
+	holder_session_event(h, SESSION_AWAKE, sid, user, c->uid, remote);
 	if (h->stopping)
 		conn_do(c, DO_STOP);
 	return true;

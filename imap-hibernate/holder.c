@@ -80,7 +80,7 @@ static void auth_lost(struct holder *h)
 
 /* 0, or -errno; -EAGAIN: later. */
 static int auth_tell(struct holder *h, unsigned event, uint64_t sid, const char *user,
-		     uid_t uid)
+		     uid_t uid, const char *remote)
 {
 	struct ipc_out *out = ipc_out_create(IPC_SESSION);
 
@@ -89,6 +89,7 @@ static int auth_tell(struct holder *h, unsigned event, uint64_t sid, const char 
 		ipc_out_u64(out, sid);
 		ipc_out_str(out, user);
 		ipc_out_u64(out, uid);
+		ipc_out_str(out, remote);
 	}
 	return ipc_send_free(h->auth_fd, &out);
 }
@@ -102,18 +103,18 @@ static int auth_tell_next(struct holder *h)
 
 	switch (h->auth_step) {
 	case AUTH_BEGINS:
-		return auth_tell(h, SESSION_LIST_BEGINS, 0, "", 0);
+		return auth_tell(h, SESSION_LIST_BEGINS, 0, "", 0, "");
 	case AUTH_SLEEPERS:
 		if (h->sleepers[i].phase == SLEEPER_FREE || !table_read(h->table, i, &e))
 			return 0;
-		return auth_tell(h, SESSION_ASLEEP, e.sid, e.user, e.uid);
+		return auth_tell(h, SESSION_ASLEEP, e.sid, e.user, e.uid, e.remote);
 	case AUTH_CONNS:
 		c = conn_get(h, i);
 		if (!c || c->state != CONN_AWAKE || c->slot != NONE)
 			return 0;
-		return auth_tell(h, SESSION_AWAKE, c->sid, c->user, c->uid);
+		return auth_tell(h, SESSION_AWAKE, c->sid, c->user, c->uid, c->remote);
 	case AUTH_ENDS:
-		return auth_tell(h, SESSION_LIST_ENDS, 0, "", 0);
+		return auth_tell(h, SESSION_LIST_ENDS, 0, "", 0, "");
 	case AUTH_TOLD:
 		break;
 	}
@@ -156,13 +157,13 @@ static void auth_push(struct holder *h)
 }
 
 void holder_session_event(struct holder *h, unsigned event, uint64_t sid, const char *user,
-			  uid_t uid)
+			  uid_t uid, const char *remote)
 {
 	int ret;
 
 	if (h->auth_fd < 0)
 		return;
-	ret = auth_tell(h, event, sid, user, uid);
+	ret = auth_tell(h, event, sid, user, uid, remote);
 	if (ret == 0)
 		return;
 	if (ret != -EAGAIN) {

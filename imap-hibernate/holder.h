@@ -109,7 +109,7 @@ uint64_t holder_next_generation(struct holder *h);
 void holder_ask_user(struct holder *h, uint64_t sid, const char *user);
 /* Tells auth, if it is there. enum ipc_session_event. */
 void holder_session_event(struct holder *h, unsigned event, uint64_t sid, const char *user,
-			  uid_t uid);
+			  uid_t uid, const char *remote);
 /* One message from master; also while adopting. 0 or -errno. */
 int holder_setup_message(struct holder *h, struct ipc_in *in);
 /* Closes a descriptor that somebody passed to us and that may be another one

@@ -254,12 +254,12 @@ void sleeper_moved(struct holder *h, uint32_t slot)
 		conn_wakes(c, &e);
 		log_info("taken", "id=%016llx user=%s", id_of(h, slot), log_str(e.user));
 		h->woken++;
-		holder_session_event(h, SESSION_AWAKE, e.sid, e.user, e.uid);
+		holder_session_event(h, SESSION_AWAKE, e.sid, e.user, e.uid, e.remote);
 		holder_ask_user(h, e.sid, e.user);
 		control_event(h, e.sid, CONTROL_TAKEN, NULL);
 	} else {
 		log_info("ended", "id=%016llx user=%s", id_of(h, slot), log_str(e.user));
-		holder_session_event(h, SESSION_GONE, e.sid, e.user, e.uid);
+		holder_session_event(h, SESSION_GONE, e.sid, e.user, e.uid, e.remote);
 		control_event(h, e.sid, CONTROL_GONE, NULL);
 	}
 	sleeper_void(h, slot, "fence moved");
@@ -276,7 +276,7 @@ static void sleeper_end(struct holder *h, uint32_t slot, const char *reason)
 	log_info("disconnect", "id=%016llx user=%s reason=%s asleep_s=%lld", id_of(h, slot),
 		 log_str(e.user), reason, (long long)time(NULL) - (long long)e.since);
 	h->disconnects++;
-	holder_session_event(h, SESSION_GONE, e.sid, e.user, e.uid);
+	holder_session_event(h, SESSION_GONE, e.sid, e.user, e.uid, e.remote);
 	control_event(h, e.sid, CONTROL_GONE, NULL);
 	sleeper_void(h, slot, reason);
 }
@@ -420,7 +420,7 @@ static void tell_kept(struct holder *h, uint32_t slot)
 		 h->n_held);
 	h->kept++;
 	fault("hold-kept");
-	holder_session_event(h, SESSION_ASLEEP, e.sid, e.user, e.uid);
+	holder_session_event(h, SESSION_ASLEEP, e.sid, e.user, e.uid, e.remote);
 	control_event(h, e.sid, CONTROL_KEPT, NULL);
 	if (!c)
 		return;

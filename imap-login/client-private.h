@@ -20,6 +20,8 @@ enum client_phase {
 	CLIENT_LINGER,		/* BYE is written, waits for the client to close */
 };
 
+enum sasl_mechanism { SASL_PLAIN, SASL_LOGIN, SASL_EXTERNAL, SASL_SCRAM, SASL_SCRAM_PLUS };
+
 struct client {
 	struct login *login;
 	unsigned slot;
@@ -52,6 +54,9 @@ struct client {
 	struct auth_link *link;		/* sent over this one */
 	struct list waiting;		/* CLIENT_LEAVING: in line for the queue */
 	struct buf packet;		/* RAW_LOGIN */
+	enum sasl_mechanism sasl;	/* CLIENT_SASL: whose line is awaited */
+	bool sasl_begun;		/* auth knows of the exchange, which c->question names */
+	char sasl_user[USER_NAME_MAX_BYTES + 2];	/* LOGIN's first answer */
 	unsigned commands, bad_commands, failures;
 	size_t lingered;
 	char tag[IMAP_TAG_MAX_BYTES + 1];	/* of LOGIN or AUTHENTICATE */
@@ -59,7 +64,11 @@ struct client {
 	char answer[256];		/* CLIENT_DELAY */
 };
 
+/* Static storage. */
 const char *client_capabilities(const struct client *c);
+/* May it be used, over this connection? */
+bool client_offers(const struct client *c, enum sasl_mechanism mechanism);
+const char *sasl_name(enum sasl_mechanism mechanism);
 void client_set_phase(struct client *c, enum client_phase to, const char *why);
 /* `TAG text` */
 void client_answer(struct client *c, const char *tag, const char *text);
@@ -70,8 +79,15 @@ void client_bad(struct client *c, const char *tag, const char *text);
 /* Asks auth; the answer has this command's tag. Copies what it needs. */
 void client_ask(struct client *c, const char *tag, const char *mechanism,
 		const char *authzid, const char *user, const char *password);
-/* A refusal: told after a while that grows. */
-void client_refuse(struct client *c, const char *text, const char *reason);
+/* The same with a mechanism of several steps and the client's first message. */
+void client_ask_exchange(struct client *c, const char *mechanism, const void *message,
+			 size_t len);
+/* The client's next message; or none, ever. */
+void client_exchange_step(struct client *c, const void *message, size_t len);
+void client_exchange_cancel(struct client *c);
+/* A refusal: told after a while that grows, and not before late_ms. */
+void client_refuse(struct client *c, const char *text, const char *reason,
+		   uint64_t late_ms);
 void client_log(const struct client *c, const char *event, const char *reason);
 
 void client_greet(struct client *c);
@@ -96,4 +112,6 @@ const char *client_tls_log(const struct client *c);
 void command_run(struct client *c);
 /* The line of a SASL exchange, without its end. */
 void command_sasl_line(struct client *c, const char *line, size_t len);
+/* auth's next challenge. */
+void command_sasl_challenge(struct client *c, const void *challenge, size_t len);
 #endif

@@ -74,6 +74,14 @@ static const char *phase_name(enum client_phase phase)
 
 static void client_drop_question(struct client *c)
 {
+	if (c->sasl_begun && c->link) {
+		/* Lost with the channel: the exchange is, too. */
+		struct ipc_out *out = ipc_out_create(IPC_AUTH_CANCEL);
+		if (out)
+			ipc_out_u64(out, c->question);
+		(void)login_ask_on(c->link, &out);
+	}
+	c->sasl_begun = false;
 	c->question = 0;
 	ipc_out_destroy(&c->request);
 	if (c->link)
@@ -137,7 +145,7 @@ void client_set_phase(struct client *c, enum client_phase to, const char *why)
 		phase_name(c->phase), phase_name(to), why);
 	assert(c->phase != CLIENT_LINGER);
 	/* Waiting for us is not the client's idleness. */
-	if (to == CLIENT_COMMANDS && !phase_reads(c->phase))
+	if ((to == CLIENT_COMMANDS || to == CLIENT_SASL) && !phase_reads(c->phase))
 		c->deadline_ms = now + timeout;
 	c->phase = to;
 	if (client_spare_address(c))
@@ -162,6 +170,35 @@ void client_set_phase(struct client *c, enum client_phase to, const char *why)
 
 /* ---- answers ---- */
 
+bool client_offers(const struct client *c, enum sasl_mechanism mechanism)
+{
+	const char *words = login_settings(c->login)->mechanisms;
+
+	if (!c->secured)
+		return false;
+	switch (mechanism) {
+	case SASL_PLAIN:	return settings_has_word(words, "plain");
+	case SASL_LOGIN:	return settings_has_word(words, "login");
+	case SASL_EXTERNAL:	return *c->external != '\0';
+	case SASL_SCRAM:	return settings_has_word(words, "scram-sha-256");
+	case SASL_SCRAM_PLUS:
+		return c->cbind_exporter.len > 0 && settings_has_word(words, "scram-sha-256");
+	}
+	return false;
+}
+
+const char *sasl_name(enum sasl_mechanism mechanism)
+{
+	switch (mechanism) {
+	case SASL_PLAIN:	return "PLAIN";
+	case SASL_LOGIN:	return "LOGIN";
+	case SASL_EXTERNAL:	return "EXTERNAL";
+	case SASL_SCRAM:	return "SCRAM-SHA-256";
+	case SASL_SCRAM_PLUS:	return "SCRAM-SHA-256-PLUS";
+	}
+	return "";
+}
+
 const char *client_capabilities(const struct client *c)
 {
 	static char text[256];
@@ -170,7 +207,13 @@ const char *client_capabilities(const struct client *c)
 	   what TLS changes. */
 	snprintf(text, sizeof(text), "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE%s%s",
 		!c->tls && login_tls(c->login) ? " STARTTLS" : "",
-		c->secured ? " AUTH=PLAIN" : " LOGINDISABLED");
+		client_offers(c, SASL_PLAIN) ? "" : " LOGINDISABLED");
+	for (int m = SASL_PLAIN; m <= SASL_SCRAM_PLUS; m++) {
+		size_t at = strlen(text);
+		if (client_offers(c, (enum sasl_mechanism)m))
+			snprintf(text + at, sizeof(text) - at, " AUTH=%s",
+				sasl_name((enum sasl_mechanism)m));
+	}
 	return text;
 }
 
@@ -203,13 +246,15 @@ void client_bad(struct client *c, const char *tag, const char *text)
 		client_bye(c, "Too many bad commands.", "too many bad commands");
 }
 
-void client_refuse(struct client *c, const char *text, const char *reason)
+void client_refuse(struct client *c, const char *text, const char *reason, uint64_t late_ms)
 {
 	uint64_t delay = CLIENT_DELAY_MAX_MS;
 
 	client_log(c, "login-failed", reason);
 	if (c->failures < 4)
 		delay = CLIENT_DELAY_MS << c->failures;
+	if (delay < late_ms)
+		delay = late_ms < CLIENT_DELAY_MAX_MS ? late_ms : CLIENT_DELAY_MAX_MS;
 	c->failures++;
 	snprintf(c->answer, sizeof(c->answer), "%s", text);
 	client_set_phase(c, CLIENT_DELAY, reason);
@@ -238,6 +283,25 @@ static struct ipc_out *question_create(const struct client *c, const char *mecha
 	return out;
 }
 
+static struct ipc_out *exchange_create(const struct client *c, const char *mechanism,
+	const void *message, size_t len)
+{
+	struct ipc_out *out = ipc_out_create(IPC_AUTH_BEGIN);
+
+	if (!out)
+		return NULL;
+	ipc_out_u64(out, c->question);
+	ipc_out_str(out, mechanism);
+	ipc_out_u64(out, c->cookie);
+	ipc_out_str(out, c->remote.ip);
+	ipc_out_str(out, c->local.ip);
+	ipc_out_bool(out, c->secured);
+	ipc_out_bin(out, c->cbind_exporter.bytes, c->cbind_exporter.len);
+	ipc_out_bin(out, c->cbind_endpoint.bytes, c->cbind_endpoint.len);
+	ipc_out_bin(out, message, len);
+	return out;
+}
+
 /* Sends c->request, or lets it wait for auth. */
 static void client_send_question(struct client *c)
 {
@@ -260,12 +324,56 @@ static void client_send_question(struct client *c)
 void client_ask(struct client *c, const char *tag, const char *mechanism,
 	const char *authzid, const char *user, const char *password)
 {
-	snprintf(c->tag, sizeof(c->tag), "%s", tag);
+	if (tag != c->tag)
+		snprintf(c->tag, sizeof(c->tag), "%s", tag);
 	snprintf(c->user, sizeof(c->user), "%s", user);
 	c->question = login_question_id(c->login, c, c->slot);
 	c->request = question_create(c, mechanism, authzid, user, password);
 	client_set_phase(c, CLIENT_AUTH, "asked");
 	client_send_question(c);
+}
+
+void client_ask_exchange(struct client *c, const char *mechanism, const void *message,
+	size_t len)
+{
+	c->user[0] = '\0';		/* in the message, which is auth's to read */
+	c->question = login_question_id(c->login, c, c->slot);
+	c->request = exchange_create(c, mechanism, message, len);
+	c->sasl_begun = true;
+	client_set_phase(c, CLIENT_AUTH, "asked");
+	client_send_question(c);
+}
+
+void client_exchange_step(struct client *c, const void *message, size_t len)
+{
+	struct ipc_out *out = ipc_out_create(IPC_AUTH_STEP);
+
+	if (out) {
+		ipc_out_u64(out, c->question);
+		ipc_out_bin(out, message, len);
+	}
+	int ret = login_ask_on(c->link, &out);
+	client_set_phase(c, CLIENT_AUTH, "response sent");
+	if (ret == 0)
+		return;
+	client_drop_question(c);
+	client_log(c, "login-failed", strerror(-ret));
+	client_set_phase(c, CLIENT_COMMANDS, "response not sent");
+	client_answer(c, c->tag, "NO [UNAVAILABLE] Login is not possible now, try again.");
+}
+
+void client_exchange_cancel(struct client *c)
+{
+	client_drop_question(c);
+}
+
+void client_auth_challenge(struct client *c, uint64_t id, const void *challenge, size_t len)
+{
+	if (c->phase != CLIENT_AUTH || c->question != id || !c->sasl_begun)
+		return;
+	client_set_phase(c, CLIENT_SASL, "challenge");
+	command_sasl_challenge(c, challenge, len);
+	client_run(c);
 }
 
 void client_auth_is_back(struct client *c)
@@ -278,7 +386,7 @@ void client_auth_is_back(struct client *c)
 
 void client_auth_lost(struct client *c, const struct auth_link *link)
 {
-	if (c->phase != CLIENT_AUTH || c->link != link)
+	if ((c->phase != CLIENT_AUTH && c->phase != CLIENT_SASL) || c->link != link)
 		return;
 	client_drop_question(c);
 	client_log(c, "login-failed", "auth ended while it was asked");
@@ -311,13 +419,16 @@ static const char *fail_text(uint64_t code)
 	return "Login is not possible now, try again.";
 }
 
-void client_auth_fail(struct client *c, uint64_t id, uint64_t code, const char *text)
+void client_auth_fail(struct client *c, uint64_t id, uint64_t code, const char *text,
+	uint64_t late_ms)
 {
 	char answer[sizeof(c->answer)];
 	struct buf clean;
 
-	if (c->phase != CLIENT_AUTH || c->question != id)
+	/* In mid exchange, too: auth may need its place for others. */
+	if ((c->phase != CLIENT_AUTH && c->phase != CLIENT_SASL) || c->question != id)
 		return;
+	c->sasl_begun = false;
 	client_drop_question(c);
 	buf_init(&clean, 160);
 	if (imap_write_text(&clean, *text ? text : fail_text(code)) < 0)
@@ -326,7 +437,7 @@ void client_auth_fail(struct client *c, uint64_t id, uint64_t code, const char *
 		clean.data ? (const char *)clean.data : "");
 	buf_deinit(&clean);
 	if (code == AUTH_FAIL_CREDENTIALS) {
-		client_refuse(c, answer, "wrong user or password");
+		client_refuse(c, answer, "wrong user or password", late_ms);
 	} else {
 		client_log(c, "login-failed", fail_code(code));
 		client_set_phase(c, CLIENT_COMMANDS, "refused");
@@ -430,6 +541,7 @@ void client_auth_ok(struct client *c, uint64_t id, const void *ticket, size_t le
 {
 	if (c->phase != CLIENT_AUTH || c->question != id)
 		return;
+	c->sasl_begun = false;
 	client_drop_question(c);
 	buf_append_u8(&c->packet, RAW_LOGIN);
 	buf_append(&c->packet, ticket, len);

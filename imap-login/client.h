@@ -60,7 +60,10 @@ void client_send_away(struct client **c);
 
 /* ---- what login.c has to tell; the client may be gone afterwards ---- */
 void client_auth_ok(struct client *c, uint64_t id, const void *ticket, size_t len);
-void client_auth_fail(struct client *c, uint64_t id, uint64_t code, const char *text);
+/* late_ms: the client is told no sooner. */
+void client_auth_fail(struct client *c, uint64_t id, uint64_t code, const char *text,
+		      uint64_t late_ms);
+void client_auth_challenge(struct client *c, uint64_t id, const void *challenge, size_t len);
 /* The channel that the question went over is gone. */
 struct auth_link;
 void client_auth_lost(struct client *c, const struct auth_link *link);

@@ -7,6 +7,7 @@
 #include "imap-login/client-private.h"
 #include "imap-login/login.h"
 #include "imap-login/sasl-plain.h"
+#include "lib/base64.h"
 #include "lib/imap-parser.h"
 #include "lib/log.h"
 #include "lib/stream.h"
@@ -125,6 +126,10 @@ static void cmd_login(struct client *c, const struct imap_command *cmd)
 
 	if (refused_for_privacy(c, cmd))
 		return;
+	if (!client_offers(c, SASL_PLAIN)) {
+		client_bad(c, cmd->tag, "NO [CANNOT] LOGIN is disabled, use AUTHENTICATE.");
+		return;
+	}
 	if (!password) {
 		client_bad(c, cmd->tag, "BAD LOGIN wants a user name and a password.");
 		return;
@@ -134,25 +139,142 @@ static void cmd_login(struct client *c, const struct imap_command *cmd)
 
 /* ---- AUTHENTICATE (RFC 9051 6.2.2), initial response: RFC 4959 ---- */
 
-static void sasl_plain(struct client *c, const char *tag, const char *text, size_t len)
+static void sasl_refuse(struct client *c, const char *text, const char *reason)
+{
+	c->user[0] = '\0';
+	client_refuse(c, text, reason, 0);
+}
+
+/* RFC 4616 */
+static void sasl_plain(struct client *c, const char *text, size_t len)
 {
 	struct sasl_plain_message m;
 
 	switch (sasl_plain_parse(text, len, &m)) {
 	case SASL_PLAIN_OK:
-		client_ask(c, tag, "PLAIN", m.authzid, m.authcid, m.password);
+		client_ask(c, c->tag, "PLAIN", m.authzid, m.authcid, m.password);
 		break;
 	case SASL_PLAIN_BASE64:
-		client_bad(c, tag, "BAD This is not base64.");
+		client_bad(c, c->tag, "BAD This is not base64.");
 		break;
 	case SASL_PLAIN_MESSAGE:
-		snprintf(c->tag, sizeof(c->tag), "%s", tag);
-		c->user[0] = '\0';
-		client_refuse(c, "NO [AUTHENTICATIONFAILED] Not a message of PLAIN.",
+		sasl_refuse(c, "NO [AUTHENTICATIONFAILED] Not a message of PLAIN.",
 			"malformed PLAIN message");
 		break;
 	}
 	sasl_plain_wipe(&m);
+}
+
+/* Base64 into message, of at most SASL_MESSAGE_MAX_BYTES and a NUL behind it. False:
+ * the client was told. */
+static bool sasl_decode(struct client *c, const char *text, size_t len, char *message,
+	size_t *len_r)
+{
+	if (len > BASE64_ENCODED_SIZE(SASL_MESSAGE_MAX_BYTES) - 1) {
+		sasl_refuse(c, "NO [AUTHENTICATIONFAILED] The message is too long.",
+			"SASL message too long");
+	} else if (!base64_decode(text, len, message, len_r)) {
+		client_bad(c, c->tag, "BAD This is not base64.");
+	} else if (*len_r > SASL_MESSAGE_MAX_BYTES) {
+		sasl_refuse(c, "NO [AUTHENTICATIONFAILED] The message is too long.",
+			"SASL message too long");
+	} else {
+		message[*len_r] = '\0';
+		return true;
+	}
+	client_exchange_cancel(c);
+	return false;
+}
+
+/* Not a standard, but old clients have nothing else: two prompts. */
+static void sasl_login(struct client *c, const char *message, size_t len)
+{
+	if (memchr(message, '\0', len)) {
+		sasl_refuse(c, "NO [AUTHENTICATIONFAILED] Not a message of LOGIN.",
+			"malformed LOGIN message");
+	} else if (!*c->sasl_user) {
+		/* Longer is nobody's, and stays too long when it is cut. */
+		size_t n = len < sizeof(c->sasl_user) ? len : sizeof(c->sasl_user) - 1;
+		memcpy(c->sasl_user, message, n);
+		c->sasl_user[n] = '\0';
+		if (!*c->sasl_user) {
+			sasl_refuse(c, "NO [AUTHENTICATIONFAILED] There is no name.",
+				"no name in LOGIN");
+			return;
+		}
+		stream_puts(c->stream, "+ UGFzc3dvcmQ6\r\n");	/* Password: */
+		client_set_phase(c, CLIENT_SASL, "challenge sent");
+	} else {
+		client_ask(c, c->tag, "LOGIN", "", c->sasl_user, message);
+	}
+}
+
+/* RFC 4422, appendix A. */
+static void sasl_external(struct client *c, const char *message, size_t len)
+{
+	if (memchr(message, '\0', len)) {
+		sasl_refuse(c, "NO [AUTHENTICATIONFAILED] Not a message of EXTERNAL.",
+			"malformed EXTERNAL message");
+		return;
+	}
+	client_ask(c, c->tag, "EXTERNAL", message, "", "");
+	snprintf(c->user, sizeof(c->user), "%s", c->external);
+}
+
+static void sasl_scram(struct client *c, const char *message, size_t len)
+{
+	if (c->sasl_begun)
+		client_exchange_step(c, message, len);
+	else
+		client_ask_exchange(c, sasl_name(c->sasl), message, len);
+}
+
+/* What the client says in c->sasl, in base64. */
+static void sasl_response(struct client *c, const char *text, size_t len)
+{
+	char message[SASL_MESSAGE_MAX_BYTES + 4];
+	size_t n = 0;
+
+	if (c->sasl == SASL_PLAIN) {
+		sasl_plain(c, text, len);
+		return;
+	}
+	if (sasl_decode(c, text, len, message, &n)) {
+		switch (c->sasl) {
+		case SASL_PLAIN:
+			break;
+		case SASL_LOGIN:
+			sasl_login(c, message, n);
+			break;
+		case SASL_EXTERNAL:
+			sasl_external(c, message, n);
+			break;
+		case SASL_SCRAM:
+		case SASL_SCRAM_PLUS:
+			sasl_scram(c, message, n);
+			break;
+		}
+	}
+	explicit_bzero(message, sizeof(message));
+}
+
+void command_sasl_challenge(struct client *c, const void *challenge, size_t len)
+{
+	char text[BASE64_ENCODED_SIZE(2 * SASL_MESSAGE_MAX_BYTES)];
+
+	base64_encode(challenge, len, text);
+	stream_printf(c->stream, "+ %s\r\n", text);
+}
+
+/* False: there is none of that name here. */
+static bool sasl_find(struct client *c, const struct imap_arg *name)
+{
+	for (int m = SASL_PLAIN; m <= SASL_SCRAM_PLUS; m++)
+		if (imap_arg_is_atom(name, sasl_name((enum sasl_mechanism)m))) {
+			c->sasl = (enum sasl_mechanism)m;
+			return true;
+		}
+	return false;
 }
 
 static void cmd_authenticate(struct client *c, const struct imap_command *cmd)
@@ -164,34 +286,36 @@ static void cmd_authenticate(struct client *c, const struct imap_command *cmd)
 		client_bad(c, cmd->tag, "BAD AUTHENTICATE wants the name of a mechanism.");
 		return;
 	}
-	if (!imap_arg_is_atom(&cmd->args[0], "PLAIN")) {
+	bool known = sasl_find(c, &cmd->args[0]);
+	if (known && refused_for_privacy(c, cmd))
+		return;
+	if (!known || !client_offers(c, c->sasl)) {
 		client_bad(c, cmd->tag, "NO [CANNOT] This mechanism is not supported.");
 		return;
 	}
-	if (refused_for_privacy(c, cmd))
-		return;
+	snprintf(c->tag, sizeof(c->tag), "%s", cmd->tag);
+	c->sasl_user[0] = '\0';
 	if (ir) {
 		/* RFC 4959 3: "=" is a response of no bytes. */
 		bool empty = strcmp(ir->data, "=") == 0;
-		sasl_plain(c, cmd->tag, empty ? "" : ir->data, empty ? 0 : ir->len);
+		sasl_response(c, empty ? "" : ir->data, empty ? 0 : ir->len);
 		return;
 	}
-	snprintf(c->tag, sizeof(c->tag), "%s", cmd->tag);
-	stream_puts(c->stream, "+ \r\n");
+	/* In all of them the client begins; LOGIN is asked for its name. */
+	stream_puts(c->stream, c->sasl == SASL_LOGIN ? "+ VXNlcm5hbWU6\r\n" : "+ \r\n");
 	client_set_phase(c, CLIENT_SASL, "challenge sent");
 }
 
 void command_sasl_line(struct client *c, const char *line, size_t len)
 {
-	char tag[IMAP_TAG_MAX_BYTES + 1];
-
-	memcpy(tag, c->tag, sizeof(tag));
 	client_set_phase(c, CLIENT_COMMANDS, "response read");
 	/* RFC 9051 6.2.2: "*" cancels, and is answered with BAD. */
-	if (len == 1 && line[0] == '*')
-		client_bad(c, tag, "BAD Authentication cancelled.");
-	else
-		sasl_plain(c, tag, line, len);
+	if (len == 1 && line[0] == '*') {
+		client_exchange_cancel(c);
+		client_bad(c, c->tag, "BAD Authentication cancelled.");
+	} else {
+		sasl_response(c, line, len);
+	}
 }
 
 /* RFC 3501 6.2.1, RFC 2595 3.1. What was sent behind the line in clear text goes

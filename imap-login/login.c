@@ -30,6 +30,7 @@
 #include "lib/ipc-peer.h"
 #include "lib/ipc-proto.h"
 #include "lib/ipc.h"
+#include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/settings.h"
 
@@ -360,6 +361,16 @@ int login_ask(struct login *login, struct ipc_out **out, struct auth_link **link
 	return 0;
 }
 
+int login_ask_on(struct auth_link *link, struct ipc_out **out)
+{
+	if (!*out)
+		return -ENOMEM;
+	if (link->peer)
+		return ipc_peer_send(link->peer, out);
+	ipc_out_destroy(out);
+	return -EPIPE;
+}
+
 static void link_lost(struct auth_link *link, int error)
 {
 	struct login *login = link->login;
@@ -395,10 +406,21 @@ static bool link_answer(struct login *login, struct ipc_in *in)
 	if (ipc_in_type(in) == IPC_AUTH_FAIL) {
 		uint64_t code = ipc_in_u64(in);
 		const char *text = ipc_in_str(in);
+		uint64_t late_ms = ipc_in_u64(in);
 		if (!ipc_in_done(in))
 			return false;
 		if (c)
-			client_auth_fail(c, id, code, text);
+			client_auth_fail(c, id, code, text, late_ms);
+		return true;
+	}
+	if (ipc_in_type(in) == IPC_AUTH_CHALLENGE) {
+		size_t len;
+		const void *challenge = ipc_in_bin(in, &len);
+		(void)ipc_in_bool(in);		/* auth looks whether the answer is empty */
+		if (!ipc_in_done(in) || len > 2 * SASL_MESSAGE_MAX_BYTES)
+			return false;
+		if (c)
+			client_auth_challenge(c, id, challenge, len);
 		return true;
 	}
 	return false;

@@ -58,6 +58,8 @@ const struct settings *login_settings(const struct login *login);
  * client_auth_is_back()), -errno: it will not do. *out is destroyed but for
  * -EAGAIN. *link_r: to be released when the wait ends, answered or not. */
 int login_ask(struct login *login, struct ipc_out **out, struct auth_link **link_r);
+/* Another message of a question that was asked over link. 0 or -errno. */
+int login_ask_on(struct auth_link *link, struct ipc_out **out);
 void login_release(struct login *login, struct auth_link **link);
 /* A number for a question of this client's that no other question has. */
 uint64_t login_question_id(struct login *login, const struct client *c, unsigned slot);

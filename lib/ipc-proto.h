@@ -63,14 +63,15 @@ enum ipc_type {
 	IPC_AUTH = 60,		/* u id, s mechanism, s authzid, s user, s password, u cookie, s remote ip, s local ip, t secured,
 				   s external ("" none): the name in the client's certificate, verified in the handshake */
 	IPC_AUTH_OK,		/* u id, b ticket */
-	IPC_AUTH_FAIL,		/* u id, u code: enum ipc_auth_fail, s text */
-	IPC_SESSION,		/* u event: enum ipc_session_event, u sid, s user, u uid of the process that says so */
+	IPC_AUTH_FAIL,		/* u id, u code: enum ipc_auth_fail, s text, u ms: tell the client no sooner */
+	IPC_SESSION,		/* u event: enum ipc_session_event, u sid, s user, u uid of the process that says so,
+				   s remote as in HELLO */
 	IPC_USER,		/* anybody with a channel -> auth: u id, s user */
 	IPC_USER_IS,		/* u id, t found, u uid, u gid, s home */
 	/* A SASL exchange of several steps (SCRAM); it ends with AUTH_OK or AUTH_FAIL. */
 	IPC_AUTH_BEGIN,		/* u id, s mechanism, u cookie, s remote ip, s local ip, t secured,
 				   b tls-exporter (RFC 9266), b tls-server-end-point (RFC 5929): empty without TLS,
-				   t an initial response came, b it */
+				   b the client's first message */
 	IPC_AUTH_CHALLENGE,	/* auth -> imap-login: u id, b challenge, t last: the client's answer must be empty */
 	IPC_AUTH_STEP,		/* u id, b the client's response */
 	IPC_AUTH_CANCEL,	/* u id: the client cancelled or is gone; no answer */

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/ipc.h"
 
@@ -43,6 +44,8 @@ static const struct setting settings_table[] = {
 	STR(ssl_cert, ""),
 	STR(ssl_key, ""),
 	STR(ssl_ca, ""),
+	STR(mechanisms, "plain login"),
+	STR(pam_service, ""),
 	U64(hibernate_after_ms, 30 * SECONDS),
 	BOOL(hibernate, true),
 	U64(keepalive_interval_ms, 2 * MINUTES),
@@ -59,6 +62,8 @@ static const struct setting settings_table[] = {
 	U32(login_processes, 2),
 	U32(login_max_clients, 1000),
 	U32(max_user_sessions, 100),
+	U32(max_address_sessions, 0),
+	U32(first_valid_uid, 1000),
 	U32(zygote_max_forks, 1000),
 	U64(append_max_bytes, 512 * MIB),
 	STR(special_use, "Archive=Archive, Drafts=Drafts, Junk=Junk, Sent=Sent, Trash=Trash"),
@@ -202,4 +207,18 @@ int settings_unpack(struct settings *s, struct ipc_in *in)
 	if (ret < 0)
 		settings_deinit(s);
 	return ret;
+}
+
+bool settings_has_word(const char *words, const char *word)
+{
+	size_t len = strlen(word);
+
+	while (*(words += strspn(words, " "))) {
+		size_t n = strcspn(words, " ");
+
+		if (n == len && strncasecmp(words, word, n) == 0)
+			return true;
+		words += n;
+	}
+	return false;
 }

@@ -20,6 +20,8 @@ struct settings {
 	char *static_home;		/* home for static_password users; %u */
 	char *ssl_cert, *ssl_key;	/* "" : no TLS; master alone opens them */
 	char *ssl_ca;			/* "" : clients are not asked for a certificate */
+	char *mechanisms;		/* words: plain, login, scram-sha-256 */
+	char *pam_service;		/* "" : system users cannot log in; a name, or a path */
 	uint64_t hibernate_after_ms;	/* 0: sessions never sleep by themselves */
 	bool hibernate;			/* false: sleeping is off altogether */
 	uint64_t keepalive_interval_ms;	/* 0: no keepalives */
@@ -36,6 +38,8 @@ struct settings {
 	uint32_t login_processes;
 	uint32_t login_max_clients;	/* per imap-login process */
 	uint32_t max_user_sessions;	/* 0: no limit; sleepers count */
+	uint32_t max_address_sessions;	/* the same for an address, or an IPv6 network of 64 bits */
+	uint32_t first_valid_uid;	/* of system users */
 	uint32_t zygote_max_forks;	/* then it is executed anew */
 	uint64_t append_max_bytes;	/* a larger message is refused */
 	char *special_use;		/* "NAME=USE, ...": what mailboxes are for (RFC 6154) */
@@ -49,4 +53,6 @@ void settings_deinit(struct settings *s);
 void settings_pack(const struct settings *s, struct ipc_out *out);
 /* 0 or -EBADMSG / -ENOMEM. *s must be fresh (it is initialised here). */
 int settings_unpack(struct settings *s, struct ipc_in *in);
+/* Is word one of the words, in lower case? */
+bool settings_has_word(const char *words, const char *word);
 #endif

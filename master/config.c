@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +33,7 @@
 enum key_kind {
 	KEY_TEXT, KEY_PATH, KEY_BASE_DIR, KEY_MAIL, KEY_USER, KEY_LOG, KEY_LEVEL,
 	KEY_TIME, KEY_NUMBER, KEY_SIZE, KEY_YESNO, KEY_PASSWORD, KEY_SPECIAL_USE,
+	KEY_MECHANISMS, KEY_PAM,
 };
 struct key {
 	const char *name;	/* in the section, "section|name" below one */
@@ -68,6 +70,7 @@ static const struct key keys[] = {
 	{ "login_processes", KEY_NUMBER, AT(login_processes), 1, 64 },
 	{ "login_max_clients", KEY_NUMBER, AT(login_max_clients), 1, 100000 },
 	{ "max_user_sessions", KEY_NUMBER, AT(max_user_sessions), 0, 1000000 },
+	{ "max_address_sessions", KEY_NUMBER, AT(max_address_sessions), 0, 1000000 },
 	{ "zygote_max_forks", KEY_NUMBER, AT(zygote_max_forks), 1, 1000000000 },
 	{ "append_max", KEY_SIZE, AT(append_max_bytes), 1024, UINT64_C(1) << 40 },
 	{ "special_use", KEY_SPECIAL_USE, AT(special_use), 0, 0 },
@@ -79,6 +82,9 @@ static const struct key keys[] = {
 	{ "auth|passwd_file", KEY_PATH, AT(passwd_file), 0, 0 },
 	{ "auth|static_password", KEY_PASSWORD, AT(static_password), 0, 0 },
 	{ "auth|static_home", KEY_PATH, AT(static_home), 0, 0 },
+	{ "auth|mechanisms", KEY_MECHANISMS, AT(mechanisms), 0, 0 },
+	{ "auth|pam_service", KEY_PAM, AT(pam_service), 0, 0 },
+	{ "auth|first_valid_uid", KEY_NUMBER, AT(first_valid_uid), 1, UINT32_MAX - 1 },
 };
 #define KEYS	(sizeof(keys) / sizeof(keys[0]))
 static const char *const listen_keys[] = { "address", "port", "tls" };
@@ -236,6 +242,38 @@ static bool text_is_clean(const char *text)
 	return true;
 }
 
+/* The first word that is none of the mechanisms; or NULL. */
+static const char *mechanism_unknown(const char *text, size_t *len_r)
+{
+	static const char *const known[] = { "plain", "login", "scram-sha-256" };
+	bool found;
+
+	while (*(text += strspn(text, " "))) {
+		found = false;
+		*len_r = strcspn(text, " ");
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			found |= strlen(known[i]) == *len_r &&
+				 strncasecmp(known[i], text, *len_r) == 0;
+		if (!found)
+			return text;
+		text += *len_r;
+	}
+	return NULL;
+}
+
+static int check_mechanisms(cfg_t *cfg, const char *name, const char *text)
+{
+	size_t len = 0;
+	const char *unknown = mechanism_unknown(text, &len);
+
+	if (unknown)
+		return refuse(cfg, "%s = \"%s\": %.*s is none; write some of plain, login "
+			      "and scram-sha-256", name, text, (int)len, unknown);
+	if (text[strspn(text, " ")])
+		return 0;
+	return refuse(cfg, "%s is empty; write some of plain, login and scram-sha-256", name);
+}
+
 static int check_text(cfg_t *cfg, const struct key *key, const char *name,
 		      const char *text)
 {
@@ -285,6 +323,15 @@ static int check_text(cfg_t *cfg, const struct key *key, const char *name,
 			return 0;
 		return refuse(cfg, "%s = \"%s\": %s; write \"Sent=Sent, My Drafts=Drafts\"",
 			      name, text, why);
+	case KEY_MECHANISMS:
+		return check_mechanisms(cfg, name, text);
+	case KEY_PAM:
+		/* pam_start() would look for a path below /etc/pam.d. */
+		if (text[0] == '/' ? text[strlen(text) - 1] != '/' : !strchr(text, '/'))
+			return 0;
+		return refuse(cfg, "%s = \"%s\" is no service of PAM; write the name of a "
+			      "file in /etc/pam.d, or the absolute path of one elsewhere",
+			      name, text);
 	case KEY_PASSWORD:
 		parse->password_line = cfg->line;
 		return set_text(&parse->password_file, file_of(cfg)) < 0 ? -1 : 0;
@@ -404,6 +451,7 @@ static int take_value(cfg_t *cfg, cfg_opt_t *opt)
 		return take_yesno(cfg, name, text, field);
 	case KEY_TEXT: case KEY_PATH: case KEY_BASE_DIR: case KEY_MAIL: case KEY_USER:
 	case KEY_LOG: case KEY_LEVEL: case KEY_PASSWORD: case KEY_SPECIAL_USE:
+	case KEY_MECHANISMS: case KEY_PAM:
 		break;
 	}
 	if (check_text(cfg, key, name, text) < 0)

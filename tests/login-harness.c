@@ -246,6 +246,179 @@ static void listen_on(int family, const char *name, const char *tls)
 	listeners[n_listeners++] = fd;
 }
 
+/* ---- an imap-login of our own, that asks auth whatever the test wants ---- */
+
+static int direct = -1;
+
+static void direct_open(void)
+{
+	int fds[2];
+
+	if (direct >= 0)
+		return;
+	must(ipc_pair(fds), "pair");
+	send_channel(&auth, ROLE_LOGIN, fds[0]);
+	direct = fds[1];
+}
+
+/* Words are text; "-" is an empty one, "hex:..." bytes. */
+static size_t word_bytes(const char *word, uint8_t *out, size_t max)
+{
+	size_t n = 0;
+
+	if (strcmp(word, "-") == 0)
+		return 0;
+	if (strncmp(word, "hex:", 4) != 0) {
+		n = strlen(word);
+		memcpy(out, word, n < max ? n : max);
+		return n;
+	}
+	for (const char *p = word + 4; p[0] && p[1] && n < max; p += 2) {
+		unsigned byte = 0;
+		sscanf(p, "%2x", &byte);
+		out[n++] = (uint8_t)byte;
+	}
+	return n;
+}
+
+static void out_text(struct ipc_out *out, const char *word)
+{
+	uint8_t bytes[4096] = { 0 };
+
+	bytes[word_bytes(word, bytes, sizeof(bytes) - 1)] = '\0';
+	ipc_out_str(out, (const char *)bytes);
+}
+
+static void out_bytes(struct ipc_out *out, const char *word)
+{
+	uint8_t bytes[4096];
+
+	ipc_out_bin(out, bytes, word_bytes(word, bytes, sizeof(bytes)));
+}
+
+static unsigned split(char *args, char *words[], unsigned max)
+{
+	unsigned n = 0;
+
+	for (char *save = NULL, *w = strtok_r(args, " ", &save); w && n < max;
+		w = strtok_r(NULL, " ", &save))
+		words[n++] = w;
+	return n;
+}
+
+static void direct_send(struct ipc_out **out)
+{
+	struct pollfd p = { .fd = direct, .events = POLLOUT };
+	int ret;
+
+	while ((ret = ipc_send(direct, *out)) == -EAGAIN && poll(&p, 1, 20000) > 0)
+		;
+	ipc_out_destroy(out);
+	printf("sent %s\n", ret < 0 ? strerror(-ret) : "ok");
+}
+
+static void do_ask(char *args)
+{
+	char *w[7];
+
+	if (split(args, w, 7) != 7)
+		die("ask ID MECHANISM AUTHZID USER PASSWORD REMOTE EXTERNAL");
+	direct_open();
+	struct ipc_out *out = ipc_out_create(IPC_AUTH);
+	ipc_out_u64(out, strtoull(w[0], NULL, 10));
+	for (int i = 1; i < 5; i++)
+		out_text(out, w[i]);
+	ipc_out_u64(out, 4711);
+	ipc_out_str(out, w[5]);
+	ipc_out_str(out, "198.51.100.99");
+	ipc_out_bool(out, true);
+	out_text(out, w[6]);
+	direct_send(&out);
+}
+
+static void do_begin(char *args)
+{
+	char *w[6];
+
+	if (split(args, w, 6) != 6)
+		die("begin ID MECHANISM REMOTE SECURED EXPORTER MESSAGE");
+	direct_open();
+	struct ipc_out *out = ipc_out_create(IPC_AUTH_BEGIN);
+	ipc_out_u64(out, strtoull(w[0], NULL, 10));
+	ipc_out_str(out, w[1]);
+	ipc_out_u64(out, 4711);
+	ipc_out_str(out, w[2]);
+	ipc_out_str(out, "198.51.100.99");
+	ipc_out_bool(out, w[3][0] == '1');
+	out_bytes(out, w[4]);
+	ipc_out_bin(out, "", 0);
+	out_bytes(out, w[5]);
+	direct_send(&out);
+}
+
+static void do_step(char *args)
+{
+	char *w[2];
+
+	if (split(args, w, 2) != 2)
+		die("step ID MESSAGE");
+	struct ipc_out *out = ipc_out_create(IPC_AUTH_STEP);
+	ipc_out_u64(out, strtoull(w[0], NULL, 10));
+	out_bytes(out, w[1]);
+	direct_send(&out);
+}
+
+static void do_cancel(const char *args)
+{
+	struct ipc_out *out = ipc_out_create(IPC_AUTH_CANCEL);
+
+	ipc_out_u64(out, strtoull(args, NULL, 10));
+	direct_send(&out);
+}
+
+static void direct_print(struct ipc_in *in)
+{
+	uint64_t id = ipc_in_u64(in);
+	struct ticket t;
+	size_t len;
+
+	if (ipc_in_type(in) == IPC_AUTH_OK) {
+		const void *ticket = ipc_in_bin(in, &len);
+		enum ticket_error e = ticket_verify(&key, ticket, len, boot_id, &t);
+		if (e != TICKET_OK)
+			die("bad ticket: %s", ticket_strerror(e));
+		printf("direct %" PRIu64 " ok sid=%016" PRIx64 " user=%s uid=%u gid=%u home=%s\n",
+			id, t.sid, t.user, t.uid, t.gid, t.home);
+	} else if (ipc_in_type(in) == IPC_AUTH_CHALLENGE) {
+		const char *text = ipc_in_bin(in, &len);
+		printf("direct %" PRIu64 " challenge %.*s last=", id, (int)len, text);
+		printf("%d\n", ipc_in_bool(in));
+	} else {
+		uint64_t code = ipc_in_u64(in);
+		const char *text = ipc_in_str(in);
+		printf("direct %" PRIu64 " fail code=%" PRIu64 " late=%" PRIu64 " %s\n", id, code,
+			ipc_in_u64(in), text);
+	}
+}
+
+static void direct_read(void)
+{
+	struct ipc_in *in = NULL;
+
+	while (direct >= 0) {
+		int ret = ipc_recv(direct, &in);
+		if (ret == -EAGAIN)
+			return;
+		if (ret < 0) {
+			printf("direct ended\n");
+			fd_close(&direct);
+			return;
+		}
+		direct_print(in);
+		ipc_in_destroy(&in);
+	}
+}
+
 /* ---- the spare ---- */
 
 /* Goes on where imap-login stopped: answers each line with its tag, up to
@@ -369,17 +542,18 @@ static bool session_take(void)
 
 static void do_session(char *args)
 {
-	char user[256] = "";
+	char user[256] = "", remote[64] = "";
 	unsigned event, uid = 0;
 	uint64_t sid;
 
-	if (sscanf(args, "%u %" SCNx64 " %255s %u", &event, &sid, user, &uid) < 2)
-		die("session EVENT SID USER [UID]");
+	if (sscanf(args, "%u %" SCNx64 " %255s %u %63s", &event, &sid, user, &uid, remote) < 2)
+		die("session EVENT SID USER [UID [REMOTE]]");
 	struct ipc_out *out = ipc_out_create(IPC_SESSION);
 	ipc_out_u64(out, event);
 	ipc_out_u64(out, sid);
 	ipc_out_str(out, user);
 	ipc_out_u64(out, uid);
+	ipc_out_str(out, remote);
 	must(ipc_send_free(holder, &out), "SESSION");
 	printf("sent\n");
 }
@@ -489,6 +663,7 @@ static void do_nonsense(void)
 	ipc_out_u64(out, 1);
 	ipc_out_str(out, "anna");
 	ipc_out_u64(out, 0);
+	ipc_out_str(out, "");
 	must(ipc_send_free(fds[1], &out), "SESSION");
 	in = wait_message(fds[1]);
 	printf("nonsense %s\n", in ? "answered" : "ended");
@@ -567,6 +742,17 @@ static void obey(char *line)
 		child_reap(&auth, "auth");
 	} else if (strcmp(line, "status") == 0) {
 		do_status(strcmp(args, "auth") == 0 ? &auth : &login);
+	} else if (strcmp(line, "ask") == 0) {
+		do_ask(args);
+	} else if (strcmp(line, "begin") == 0) {
+		do_begin(args);
+	} else if (strcmp(line, "step") == 0) {
+		do_step(args);
+	} else if (strcmp(line, "cancel") == 0) {
+		do_cancel(args);
+	} else if (strcmp(line, "end-direct") == 0) {
+		fd_close(&direct);
+		printf("direct closed\n");
 	} else if (strcmp(line, "nonsense") == 0) {
 		do_nonsense();
 	} else {
@@ -591,10 +777,14 @@ static void set(const char *assignment)
 		{ "auth_user", &settings.auth_user },
 		{ "login_user", &settings.login_user },
 		{ "log_level", &settings.log_level },
+		{ "mechanisms", &settings.mechanisms },
+		{ "pam_service", &settings.pam_service },
 		{ "login_timeout_ms", NULL, &settings.login_timeout_ms },
 		{ "stop_timeout_ms", NULL, &settings.stop_timeout_ms },
 		{ "login_max_clients", NULL, NULL, &settings.login_max_clients },
 		{ "max_user_sessions", NULL, NULL, &settings.max_user_sessions },
+		{ "max_address_sessions", NULL, NULL, &settings.max_address_sessions },
+		{ "first_valid_uid", NULL, NULL, &settings.first_valid_uid },
 	};
 	const char *value = strchr(assignment, '=');
 
@@ -628,16 +818,19 @@ static void set(const char *assignment)
 
 static void serve(void)
 {
-	static char words[4096];
+	static char words[16384];
 	size_t have = 0;
 
 	for (;;) {
-		struct pollfd p[2] = {
+		struct pollfd p[3] = {
 			{ .fd = STDIN_FILENO, .events = POLLIN },
 			{ .fd = queue_paused ? -1 : queue_read, .events = POLLIN },
+			{ .fd = direct, .events = POLLIN },
 		};
 		fflush(stdout);
-		must(poll(p, 2, -1), "poll");
+		must(poll(p, 3, -1), "poll");
+		if (p[2].revents)
+			direct_read();
 		while (p[1].revents && session_take())
 			;
 		if (!p[0].revents)
@@ -691,6 +884,7 @@ int main(int argc, char **argv)
 	introduce();
 	printf("ready %d %d\n", (int)auth.pid, (int)login.pid);
 	serve();
+	fd_close(&direct);
 	fd_close(&auth.setup);
 	fd_close(&login.setup);
 	fd_close(&holder);

@@ -20,17 +20,17 @@ static void test_a_session_counts_from_its_ticket_to_its_end(void)
 {
 	struct registry *r = registry_create();
 
-	check(registry_issue(r, 7, "anna", 0) == 0);
-	check(registry_issue(r, 7, "anna", 0) == -EEXIST);
+	check(registry_issue(r, 7, "anna", "192.0.2.7", 0) == 0);
+	check(registry_issue(r, 7, "anna", "192.0.2.7", 0) == -EEXIST);
 	check(registry_user_count(r, "anna") == 1 && phase_of(r, 7) == REGISTRY_LOGIN);
-	check(registry_report(r, SESSION_AWAKE, 7, "anna") == 0);
+	check(registry_report(r, SESSION_AWAKE, 7, "anna", "") == 0);
 	check(registry_user_count(r, "anna") == 1 && phase_of(r, 7) == REGISTRY_AWAKE);
-	check(registry_report(r, SESSION_ASLEEP, 7, "anna") == 0);
+	check(registry_report(r, SESSION_ASLEEP, 7, "anna", "") == 0);
 	check(registry_user_count(r, "anna") == 1 && phase_of(r, 7) == REGISTRY_ASLEEP);
 	check(registry_user_count(r, "bert") == 0);
-	check(registry_report(r, SESSION_GONE, 7, "anna") == 0);
+	check(registry_report(r, SESSION_GONE, 7, "anna", "") == 0);
 	check(registry_user_count(r, "anna") == 0 && registry_count(r) == 0);
-	check(registry_report(r, SESSION_GONE, 7, "anna") == 0);	/* twice is harmless */
+	check(registry_report(r, SESSION_GONE, 7, "anna", "") == 0);	/* twice is harmless */
 	registry_destroy(&r);
 	check(r == NULL);
 }
@@ -39,10 +39,10 @@ static void test_a_ticket_that_nobody_used_is_forgotten(void)
 {
 	struct registry *r = registry_create();
 
-	registry_issue(r, 1, "anna", 1000);
-	registry_issue(r, 2, "anna", 1500);
-	registry_issue(r, 3, "anna", 2000);
-	registry_report(r, SESSION_AWAKE, 2, "anna");
+	registry_issue(r, 1, "anna", "192.0.2.7", 1000);
+	registry_issue(r, 2, "anna", "192.0.2.7", 1500);
+	registry_issue(r, 3, "anna", "192.0.2.7", 2000);
+	registry_report(r, SESSION_AWAKE, 2, "anna", "");
 	check(registry_expire(r, 1000 + REGISTRY_LOGIN_MS - 1) == 1);
 	check(registry_count(r) == 3);
 	check(registry_expire(r, 1000 + REGISTRY_LOGIN_MS) == 1000);
@@ -58,19 +58,19 @@ static void test_a_list_replaces_what_was_known(void)
 {
 	struct registry *r = registry_create();
 
-	registry_issue(r, 1, "anna", 0);		/* the holder cannot know it */
-	registry_report(r, SESSION_AWAKE, 2, "anna");
-	registry_report(r, SESSION_ASLEEP, 3, "bert");
-	check(registry_report(r, SESSION_LIST_BEGINS, 0, "") == 0);
-	registry_report(r, SESSION_ASLEEP, 3, "bert");
-	registry_report(r, SESSION_AWAKE, 4, "carl");
+	registry_issue(r, 1, "anna", "192.0.2.7", 0);		/* the holder cannot know it */
+	registry_report(r, SESSION_AWAKE, 2, "anna", "");
+	registry_report(r, SESSION_ASLEEP, 3, "bert", "");
+	check(registry_report(r, SESSION_LIST_BEGINS, 0, "", "") == 0);
+	registry_report(r, SESSION_ASLEEP, 3, "bert", "");
+	registry_report(r, SESSION_AWAKE, 4, "carl", "");
 	check(registry_count(r) == 4);
-	check(registry_report(r, SESSION_LIST_ENDS, 0, "") == 0);
+	check(registry_report(r, SESSION_LIST_ENDS, 0, "", "") == 0);
 	check(registry_count(r) == 3);
 	check(phase_of(r, 1) == REGISTRY_LOGIN && phase_of(r, 3) == REGISTRY_ASLEEP &&
 	      phase_of(r, 4) == REGISTRY_AWAKE);
 	/* An end without a beginning says nothing. */
-	registry_report(r, SESSION_LIST_ENDS, 0, "");
+	registry_report(r, SESSION_LIST_ENDS, 0, "", "");
 	check(registry_count(r) == 3);
 	registry_destroy(&r);
 }
@@ -81,11 +81,11 @@ static void test_an_id_has_one_user(void)
 	enum registry_phase phase;
 	const char *user;
 
-	registry_report(r, SESSION_AWAKE, 1, "anna");
-	registry_report(r, SESSION_AWAKE, 1, "bert");
+	registry_report(r, SESSION_AWAKE, 1, "anna", "");
+	registry_report(r, SESSION_AWAKE, 1, "bert", "");
 	check(registry_get(r, 1, &user, &phase) && strcmp(user, "bert") == 0);
 	check(registry_user_count(r, "anna") == 0 && registry_count(r) == 1);
-	check(registry_report(r, (enum ipc_session_event)9, 1, "x") == -EINVAL);
+	check(registry_report(r, (enum ipc_session_event)9, 1, "x", "") == -EINVAL);
 	registry_destroy(&r);
 }
 
@@ -111,12 +111,12 @@ static void test_many_sessions_are_counted_right(void)
 			*have = 0;
 		}
 		if ((x >> 32) % 3) {
-			registry_report(r, SESSION_ASLEEP, (uint64_t)sid << 40 | 1, name);
+			registry_report(r, SESSION_ASLEEP, (uint64_t)sid << 40 | 1, name, "");
 			*have = (int)user + 1;
 			per_user[user]++;
 			total++;
 		} else {
-			registry_report(r, SESSION_GONE, (uint64_t)sid << 40 | 1, name);
+			registry_report(r, SESSION_GONE, (uint64_t)sid << 40 | 1, name, "");
 		}
 		check_row(registry_user_count(r, name) == per_user[user], i);
 	}
@@ -128,6 +128,50 @@ static void test_many_sessions_are_counted_right(void)
 	registry_destroy(&r);
 }
 
+/* From its ticket on, asleep and awake, like those of its user. */
+static void test_sessions_of_an_address_are_counted(void)
+{
+	struct registry *r = registry_create();
+
+	for (uint64_t sid = 1; sid <= 300; sid++)	/* the tables grow */
+		registry_issue(r, sid, sid % 2 ? "anna" : "bert", sid % 3 ? "a" : "b", 0);
+	check(registry_address_count(r, "a") == 200 && registry_address_count(r, "b") == 100);
+	check(registry_address_count(r, "c") == 0 && registry_address_count(r, "") == 0);
+	/* What the holder says of a session from here does not move it. */
+	registry_report(r, SESSION_ASLEEP, 3, "anna", "c");
+	check(registry_address_count(r, "b") == 100 && registry_address_count(r, "c") == 0);
+	registry_report(r, SESSION_GONE, 3, "anna", "c");
+	check(registry_address_count(r, "b") == 99);
+	registry_report(r, SESSION_AWAKE, 1, "anna", "");
+	registry_expire(r, REGISTRY_LOGIN_MS);
+	check(registry_address_count(r, "a") == 1 && registry_address_count(r, "b") == 0);
+	registry_issue(r, 1000, "carl", "", 0);		/* of no address */
+	check(registry_address_count(r, "") == 0);
+	registry_destroy(&r);
+}
+
+/* After a restart addresses are what sessions say, and one user cannot say much. */
+static void test_claimed_addresses_count_a_little(void)
+{
+	struct registry *r = registry_create();
+
+	registry_report(r, SESSION_ASLEEP, 1, "anna", "a");
+	registry_report(r, SESSION_AWAKE, 2, "bert", "a");
+	registry_report(r, SESSION_AWAKE, 2, "bert", "b");	/* said once */
+	check(registry_address_count(r, "a") == 2 && registry_address_count(r, "b") == 0);
+	for (uint64_t sid = 100; sid < 200; sid++)
+		registry_report(r, SESSION_AWAKE, sid, "mallory", "victim");
+	check(registry_address_count(r, "victim") == 16);
+	check(registry_user_count(r, "mallory") == 100);
+	for (uint64_t sid = 100; sid < 200; sid++)
+		registry_report(r, SESSION_GONE, sid, "mallory", "victim");
+	check(registry_address_count(r, "victim") == 0);
+	/* The user has its few again. */
+	registry_report(r, SESSION_AWAKE, 300, "mallory", "c");
+	check(registry_address_count(r, "c") == 1);
+	registry_destroy(&r);
+}
+
 int main(void)
 {
 	static const struct unit_test tests[] = {
@@ -136,6 +180,8 @@ int main(void)
 		UNIT_TEST(test_a_list_replaces_what_was_known),
 		UNIT_TEST(test_an_id_has_one_user),
 		UNIT_TEST(test_many_sessions_are_counted_right),
+		UNIT_TEST(test_sessions_of_an_address_are_counted),
+		UNIT_TEST(test_claimed_addresses_count_a_little),
 	};
 	return unit_run("registry", tests, UNIT_COUNT(tests));
 }

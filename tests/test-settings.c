@@ -45,6 +45,8 @@ static void change_all(struct settings *s)
 	set_text(&s->passwd_file, "/srv/passwd");
 	set_text(&s->static_password, "p w\xc3\xa4\"");
 	set_text(&s->static_home, "/srv/home/%u");
+	set_text(&s->mechanisms, "scram-sha-256");
+	set_text(&s->pam_service, "imap");
 	s->hibernate_after_ms = 1ull << 40;
 	s->hibernate = false;
 	s->keepalive_interval_ms = 11;
@@ -61,6 +63,8 @@ static void change_all(struct settings *s)
 	s->login_processes = 18;
 	s->login_max_clients = 19;
 	s->max_user_sessions = 20;
+	s->max_address_sessions = 22;
+	s->first_valid_uid = 23;
 	s->zygote_max_forks = 21;
 	s->append_max_bytes = 1ull << 41;
 	set_text(&s->special_use, "Gesendet=Sent");
@@ -81,6 +85,8 @@ static void check_same(const struct settings *a, const struct settings *b)
 		offsetof(struct settings, static_password),
 		offsetof(struct settings, static_home),
 		offsetof(struct settings, special_use),
+		offsetof(struct settings, mechanisms),
+		offsetof(struct settings, pam_service),
 	};
 	for (size_t i = 0; i < UNIT_COUNT(texts); i++) {
 		const char *x = *(char *const *)((const char *)a + texts[i]);
@@ -103,6 +109,8 @@ static void check_same(const struct settings *a, const struct settings *b)
 	check(a->login_processes == b->login_processes);
 	check(a->login_max_clients == b->login_max_clients);
 	check(a->max_user_sessions == b->max_user_sessions);
+	check(a->max_address_sessions == b->max_address_sessions);
+	check(a->first_valid_uid == b->first_valid_uid);
 	check(a->zygote_max_forks == b->zygote_max_forks);
 	check(a->append_max_bytes == b->append_max_bytes);
 	check(a->compress_window_max_bytes == b->compress_window_max_bytes);
@@ -147,6 +155,15 @@ static void test_settings_begin_with_what_the_design_says(void)
 	settings_deinit(&s);
 }
 
+static void test_words_of_a_list_are_found_whole(void)
+{
+	check(settings_has_word("plain login", "plain"));
+	check(settings_has_word("  Plain  LOGIN ", "login"));
+	check(!settings_has_word("plain login", "log"));
+	check(!settings_has_word("scram-sha-256-plus", "scram-sha-256"));
+	check(!settings_has_word("", "plain") && !settings_has_word("   ", ""));
+}
+
 static void test_settings_come_back_as_they_were_sent(void)
 {
 	struct settings s;
@@ -181,6 +198,7 @@ int main(void)
 {
 	static const struct unit_test tests[] = {
 		UNIT_TEST(test_settings_begin_with_what_the_design_says),
+		UNIT_TEST(test_words_of_a_list_are_found_whole),
 		UNIT_TEST(test_settings_come_back_as_they_were_sent),
 		UNIT_TEST(test_settings_unpack_refuses_another_shape),
 	};

@@ -586,11 +586,13 @@ def auth_hears_of_sessions(w):
     w.setup.send(CHANNEL, ROLE_AUTH, fds=[theirs.sock.fileno()])
     theirs.close()
     sid = a.st['sid']
-    w.until(lambda: w.sessions_heard[-1:] == [[4, 0, '', 0]], 'list')
-    assert w.sessions_heard == [[3, 0, '', 0], [1, sid, 'anna', os.getuid()], [4, 0, '', 0]]
+    w.until(lambda: w.sessions_heard[-1:] == [[4, 0, '', 0, '']], 'list')
+    assert w.sessions_heard == [[3, 0, '', 0, ''], [1, sid, 'anna', os.getuid(), '127.0.0.1:1'],
+                                [4, 0, '', 0, '']]
     a.kill()
     c.s.close()
-    w.until(lambda: w.sessions_heard[-1] == [2, sid, 'anna', os.getuid()], 'gone')
+    w.until(lambda: w.sessions_heard[-1] == [2, sid, 'anna', os.getuid(), '127.0.0.1:1'],
+            'gone')
     assert len(w.sessions_heard) == 4
 
 

@@ -7,7 +7,8 @@ login queue it prints.
     test_login.py LOGIN-HARNESS AUTH IMAP-LOGIN [NAME...]
 
 Runs as root (then the programs change their user) or as anybody."""
-import base64, os, queue, resource, select, signal, socket, subprocess, sys, tempfile, threading, time, traceback
+import base64, hashlib, hmac, os, queue, resource, select, shutil, signal, socket, subprocess, sys, tempfile
+import threading, time, traceback
 
 HARNESS, AUTH, LOGIN = sys.argv[1:4]
 ROOT = os.geteuid() == 0
@@ -39,7 +40,7 @@ class Server:
         os.chmod(self.dir.name, 0o755)
         self.passwd = os.path.join(self.dir.name, "passwd")
         ids = "%d:%d" % (UID, UID if ROOT else os.getgid()) if ROOT else ":"
-        self.write_users(users or [
+        self.write_users([u.replace("IDS", ids) for u in users] if users else [
             "anna:{SHA512-CRYPT}%s:%s::/home/anna::" % (SHA512, ids),
             "bert:{PLAIN}with \"quotes\" \\ and blanks:%s::/home/bert::" % ids,
             "carl:{SHA256-CRYPT}%s:%s::/home/carl::" % (SHA256, ids),
@@ -52,6 +53,9 @@ class Server:
         if ROOT:
             args.update(auth_user="nobody", login_user="nobody")
         args.update(settings)
+        if "pam_service" in settings:
+            pam_files(self.dir.name)
+            args["pam_service"] = settings["pam_service"].replace("DIR", self.dir.name)
         self.log = open(os.path.join(self.dir.name, "log"), "w+")
         self.proc = subprocess.Popen(
             [HARNESS, AUTH, LOGIN] + ["%s=%s" % (k, one) for k, v in args.items()
@@ -122,6 +126,13 @@ class Server:
         end = time.monotonic() + PATIENCE
         while "pending=0 " in s_status(self, "auth"):
             assert time.monotonic() < end, "auth was never asked"
+            time.sleep(0.02)
+
+    def wait_sessions(self, n):
+        """Until auth knows of so many."""
+        end = time.monotonic() + PATIENCE
+        while not s_status(self, "auth").startswith("status sessions=%d " % n):
+            assert time.monotonic() < end, s_status(self, "auth")
             time.sleep(0.02)
 
     def client(self, address="127.0.0.1", port=None, greet=True):
@@ -406,7 +417,7 @@ def passwords_are_refused_in_the_clear(s):
     if own.startswith("127."):
         return "no address but loopback here"
     c = s.client(own, s.ports["0.0.0.0"])
-    assert "LOGINDISABLED" in c.greeting and "AUTH=PLAIN" not in c.greeting
+    assert "LOGINDISABLED" in c.greeting and "AUTH=" not in c.greeting
     assert c.ask("a LOGIN anna secret")[-1].startswith("a NO [PRIVACYREQUIRED]")
     answer = c.ask("b AUTHENTICATE PLAIN " + plain("anna", "secret"))[-1]
     assert answer.startswith("b NO [PRIVACYREQUIRED]"), answer
@@ -450,7 +461,7 @@ def sessions_that_another_uid_claims_are_not_counted(s):
 @test()
 def commands_before_login(s):
     c = s.client()
-    caps = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=PLAIN"
+    caps = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=PLAIN AUTH=LOGIN"
     assert c.greeting == "* OK [CAPABILITY %s] Dormouse ready." % caps, c.greeting
     assert c.ask("a capability") == ["* CAPABILITY " + caps, "a OK Capability completed."]
     assert c.ask("b NOOP") == ["b OK NOOP completed."]
@@ -920,6 +931,732 @@ def programs_give_up_their_rights(s):
     assert os.listdir("/proc/%d/root" % s.login_pid) == []
 
 
+# ---- SASL exchanges: SCRAM (RFC 5802, RFC 7677), LOGIN, EXTERNAL ----
+
+def b64(data):
+    return base64.b64encode(data if isinstance(data, bytes) else data.encode()).decode()
+
+
+class Scram:
+    """A client's side, able to lie."""
+
+    def __init__(self, user, password, header="n,,", binding=b"", nonce=None):
+        self.password, self.header, self.binding = password.encode(), header, binding
+        self.nonce = nonce or b64(os.urandom(18))
+        self.bare = "n=%s,r=%s" % (user, self.nonce)
+        self.first = header + self.bare
+
+    def final(self, server_first, proof=None, nonce=None):
+        self.server_first = server_first
+        self.attributes = dict(a.split("=", 1) for a in server_first.split(","))
+        assert self.attributes["r"].startswith(self.nonce)
+        assert len(self.attributes["r"]) >= len(self.nonce) + 16
+        salted = hashlib.pbkdf2_hmac("sha256", self.password,
+                                     base64.b64decode(self.attributes["s"]),
+                                     int(self.attributes["i"]))
+        client_key = hmac.digest(salted, b"Client Key", "sha256")
+        stored_key = hashlib.sha256(client_key).digest()
+        without = "c=%s,r=%s" % (b64(self.header.encode() + self.binding),
+                                 nonce or self.attributes["r"])
+        message = ",".join((self.bare, server_first, without)).encode()
+        signature = hmac.digest(stored_key, message, "sha256")
+        self.wanted = "v=" + b64(hmac.digest(hmac.digest(salted, b"Server Key", "sha256"),
+                                             message, "sha256"))
+        if proof is None:
+            proof = bytes(a ^ b for a, b in zip(client_key, signature))
+        return without + ",p=" + b64(proof)
+
+
+def stored(password, iterations=4096, salt=b"0123456789abcdef"):
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    keys = (salt, hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest(),
+            hmac.digest(salted, b"Server Key", "sha256"))
+    return "{SCRAM-SHA-256}%d,%s" % (iterations, ",".join(b64(k) for k in keys))
+
+
+SCRAM_USERS = ["fred:%s:IDS::/home/fred::" % stored("geheim"),
+               "gina:{PLAIN}offen:IDS::/home/gina::",
+               "carl:{SHA256-CRYPT}%s:IDS::/home/carl::" % SHA256]
+SCRAM = dict(mechanisms="plain login scram-sha-256", users=SCRAM_USERS)
+
+
+def challenge(c):
+    line = c.line()
+    assert line.startswith("+ "), line
+    return base64.b64decode(line[2:]).decode()
+
+
+def scram_login(c, tag, user, password, ir=True, **lies):
+    """Tagged answer; None of it is believed."""
+    s = Scram(user, password)
+    if ir:
+        c.send("%s AUTHENTICATE SCRAM-SHA-256 %s\r\n" % (tag, b64(s.first)))
+    else:
+        c.send("%s AUTHENTICATE SCRAM-SHA-256\r\n" % tag)
+        assert c.line() == "+ "
+        c.send(b64(s.first) + "\r\n")
+    c.send(b64(s.final(challenge(c), **lies)) + "\r\n")
+    line = c.line()
+    if line.startswith("+ "):
+        assert base64.b64decode(line[2:]).decode() == s.wanted, line
+        # RFC 5802 section 3: nothing more to say, but it has to be said.
+        c.send("\r\n")
+        line = c.line()
+    return line
+
+
+@test(**SCRAM)
+def scram_logs_in_with_stored_keys_and_from_plain(s):
+    caps = s.client().ask("a CAPABILITY")[0]
+    assert " AUTH=SCRAM-SHA-256" in caps and "-PLUS" not in caps, caps
+    for user, password, ir in (("fred", "geheim", True), ("fred", "geheim", False),
+                               ("gina", "offen", True)):
+        assert scram_login(s.client(), "a", user, password, ir) == "a OK Logged in."
+        assert s.session()["user"] == user
+    assert s.client().ask("a LOGIN fred geheim")[-1] == "a OK Logged in."
+    assert s.client().ask("a AUTHENTICATE PLAIN " + plain("fred", "geheim"))[-1] == \
+        "a OK Logged in."
+    assert s.session()["user"] == s.session()["user"] == "fred"
+    assert s.client().ask("a LOGIN fred wrong")[-1].startswith("a NO [AUTHENTICATIONFAILED]")
+
+
+@test(**SCRAM)
+def scram_refuses_what_is_not_the_password(s):
+    c = s.client()
+    assert scram_login(c, "a", "fred", "wrong").startswith("a NO [AUTHENTICATIONFAILED]")
+    s.wait_log("auth: passwd-file(fred,127.0.0.1): Password mismatch")
+    assert scram_login(c, "b", "fred", "geheim") == "b OK Logged in."
+    s.session()
+    for user, password in (("gina", "geheim"), ("gina", ""), ("carl", "secret"),
+                           ("nobody", "geheim"), ("nobody", "offen"), ("", "")):
+        c = s.client()
+        if not user:
+            assert c.ask("a AUTHENTICATE SCRAM-SHA-256 " + b64(Scram("", "").first))[-1] \
+                .startswith("a NO [AUTHENTICATIONFAILED]")
+            continue
+        answer = scram_login(c, "a", user, password)
+        assert answer.startswith("a NO [AUTHENTICATIONFAILED]"), (user, password, answer)
+        c.close()
+    s.wait_log("auth: passwd-file(nobody,127.0.0.1): unknown user")
+    s.wait_log("auth: passwd-file(carl,127.0.0.1): this user has no keys for SCRAM")
+    for proof in (bytes(32), b"", bytes(31), bytes(33), os.urandom(32)):
+        answer = scram_login(s.client(), "a", "fred", "geheim", proof=proof)
+        assert answer.startswith("a NO [AUTHENTICATIONFAILED]"), (proof, answer)
+    # Another nonce, even if the proof is made for it.
+    assert scram_login(s.client(), "a", "fred", "geheim", nonce="x" * 40) \
+        .startswith("a NO [AUTHENTICATIONFAILED]")
+
+
+@test(**SCRAM)
+def scram_messages_cannot_be_replayed(s):
+    x, y = s.client(), s.client()
+    one = Scram("fred", "geheim")
+    for c in (x, y):
+        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(one.first))
+    final = one.final(challenge(x))
+    x.send(b64(final) + "\r\n")
+    assert x.line().startswith("+ ")
+    challenge(y)
+    y.send(b64(final) + "\r\n")
+    assert y.line().startswith("a NO [AUTHENTICATIONFAILED]")
+    x.send("\r\n")
+    assert x.line() == "a OK Logged in."
+    s.session()
+
+
+@test(**SCRAM)
+def scram_exchanges_can_be_cancelled_at_each_step(s):
+    c, one = s.client(), Scram("fred", "geheim")
+    for steps in range(3):
+        c.send("a AUTHENTICATE SCRAM-SHA-256\r\n")
+        assert c.line() == "+ "
+        if steps > 0:
+            c.send(b64(one.first) + "\r\n")
+            first = challenge(c)
+        if steps > 1:
+            c.send(b64(one.final(first)) + "\r\n")
+            assert challenge(c) == one.wanted
+        c.send("*\r\n")
+        assert c.line().startswith("a BAD "), steps
+        assert c.ask("b NOOP") == ["b OK NOOP completed."]
+    # What is no base64 ends it as well; and whoever hangs up leaves nothing.
+    c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(one.first))
+    challenge(c)
+    c.send("!!!\r\n")
+    assert c.line().startswith("a BAD ")
+    d = s.client()
+    d.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(one.first))
+    challenge(d)
+    assert " exchanges=1 " in s_status(s, "auth")
+    d.close()
+    end = time.monotonic() + PATIENCE
+    while " exchanges=0 " not in s_status(s, "auth"):
+        assert time.monotonic() < end, s_status(s, "auth")
+        time.sleep(0.02)
+    assert scram_login(c, "c", "fred", "geheim") == "c OK Logged in."
+    s.session()
+
+
+@test(**SCRAM)
+def odd_scram_messages_are_refused(s):
+    good = Scram("fred", "geheim").first
+    for first in ["", "n", "n,,", "n,,n=fred", "n,,n=fred,r=", "y", "x,,n=fred,r=abcdef",
+                  "p=tls-unique,,n=fred,r=abcdefgh", "p=tls-exporter,,n=fred,r=abcdefgh",
+                  "n,,m=1,n=fred,r=abcdefgh", "n,a=gina,n=fred,r=abcdefgh\0",
+                  "n,,n=fred\0,r=abcdefgh", good + "x" * 3000, "\xff\xfe" * 20, "," * 2000,
+                  "n,,n=%s,r=abcdefgh" % ("u" * 1500)] + [good[:n] for n in range(10)]:
+        c = s.client()
+        data = b64(first.encode("latin-1"))
+        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % (data or "="))
+        answer = c.line()
+        if answer.startswith("+ "):     # a name that is nobody's has a challenge, too
+            assert first.startswith("n,,n=u"), first
+            c.send(b64("c=biws,r=x,p=AAAA") + "\r\n")
+            answer = c.line()
+        assert answer.startswith("a NO [AUTHENTICATIONFAILED]"), (first, answer)
+        c.close()
+    one = Scram("fred", "geheim")
+    for change in (lambda m: m[:-1], lambda m: m[:20], lambda m: "", lambda m: "x" * 2048,
+                   lambda m: m.replace("c=biws", "c=eSws"), lambda m: m.replace(",p=", ",q="),
+                   lambda m: m.replace("c=biws", "c="), lambda m: m + "\0", lambda m: m + "AAAA",
+                   lambda m: "a=1," + m, lambda m: m.replace(",r=", ",m=1,r=")):
+        c = s.client()
+        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(one.first))
+        c.send(b64(change(one.final(challenge(c)))) + "\r\n")
+        answer = c.line()
+        assert answer.startswith("a NO [AUTHENTICATIONFAILED]"), (change, answer)
+        c.close()
+    # Another user in the name of this one, and too much after the end.
+    c, a = s.client(), Scram("fred", "geheim", header="n,a=gina,")
+    c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(a.first))
+    c.send(b64(a.final(challenge(c))) + "\r\n")
+    assert c.line().startswith("a NO [AUTHENTICATIONFAILED]")
+    s.wait_log("invalid credentials (authorization as another user)")
+    c, a = s.client(), Scram("fred", "geheim", header="n,a=fred,")
+    c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(a.first))
+    c.send(b64(a.final(challenge(c))) + "\r\n")
+    assert challenge(c) == a.wanted
+    c.send(b64("more") + "\r\n")
+    assert c.line().startswith("a NO [AUTHENTICATIONFAILED]")
+
+
+@test(mechanisms="scram-sha-256", users=SCRAM_USERS + [
+    "h%d:%s:IDS::/home/h::" % (n, stored("p%d" % n, 5000, b"another salt, of 26 bytes!"))
+    for n in range(5)])
+def who_does_not_exist_has_a_salt_of_his_own(s):
+    def told(user):
+        c, x = s.client(), Scram(user, "x")
+        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(x.first))
+        a = dict(p.split("=", 1) for p in challenge(c).split(","))
+        c.close()
+        return a["s"], a["i"]
+    names = ["nobody%d" % n for n in range(60)] + ["carl"]
+    before = {name: told(name) for name in names}
+    assert len({salt for salt, _ in before.values()}) == len(names), "salts are shared"
+    # In all that can be seen they are like those who exist.
+    kinds = {(len(base64.b64decode(salt)), i) for salt, i in before.values()}
+    assert kinds == {(16, "4096"), (26, "5000")}, kinds
+    assert told("h1") == (b64(b"another salt, of 26 bytes!"), "5000")
+    # And stay so, also for another auth process.
+    s.say("kill-auth", "exited auth 137")
+    s.say("start-auth", "started")
+    assert {name: told(name) for name in names} == before
+    assert "AUTH=PLAIN" not in s.client().greeting and "LOGINDISABLED" in s.client().greeting
+    assert s.client().ask("a LOGIN fred geheim")[-1].startswith("a NO [CANNOT]")
+    assert s.client().ask("a AUTHENTICATE PLAIN " + plain("fred", "geheim"))[-1] \
+        .startswith("a NO [CANNOT]")
+
+
+@test(**SCRAM)
+def auth_that_ends_in_mid_exchange_is_told(s):
+    c, one = s.client(), Scram("fred", "geheim")
+    c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(one.first))
+    challenge(c)
+    s.say("kill-auth", "exited auth 137")
+    assert c.line().startswith("a NO [UNAVAILABLE]")
+    s.say("start-auth", "started")
+    assert scram_login(c, "b", "fred", "geheim") == "b OK Logged in."
+    s.session()
+    # One that is replaced in order answers what it has begun.
+    c = s.client()
+    c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(one.first))
+    final = one.final(challenge(c))
+    s.say("replace-auth", "replaced")
+    c.send(b64(final) + "\r\n")
+    assert challenge(c) == one.wanted
+    c.send("\r\n")
+    assert c.line() == "a OK Logged in."
+    s.session()
+    s.expect("exited old-auth")
+
+
+@test()
+def authenticate_login_asks_for_two_things(s):
+    c = s.client()
+    c.send("a AUTHENTICATE LOGIN\r\n")
+    assert challenge(c) == "Username:"
+    c.send(b64("anna") + "\r\n")
+    assert challenge(c) == "Password:"
+    c.send(b64("secret") + "\r\n")
+    assert c.line() == "a OK Logged in."
+    c = s.client()
+    c.send("a AUTHENTICATE LOGIN %s\r\n" % b64("anna"))
+    assert challenge(c) == "Password:"
+    c.send("*\r\n")
+    assert c.line().startswith("a BAD ")
+    c.send("a AUTHENTICATE LOGIN %s\r\n" % b64("u" * 300))
+    assert challenge(c) == "Password:"
+    c.send(b64("secret") + "\r\n")
+    assert c.line().startswith("a NO [AUTHENTICATIONFAILED]")
+    c.send("b AUTHENTICATE LOGIN %s\r\n" % b64("an\0na"))
+    assert c.line().startswith("b NO [AUTHENTICATIONFAILED]")
+    assert c.ask("c AUTHENTICATE SCRAM-SHA-256")[-1].startswith("c NO [CANNOT]")
+    assert c.ask("d AUTHENTICATE EXTERNAL =")[-1].startswith("d NO [CANNOT]")
+    s.session()
+
+
+# ---- asked as an imap-login would, from addresses that are not ours ----
+
+def word(text):
+    return "hex:" + (text if isinstance(text, bytes) else text.encode()).hex() if text else "-"
+
+
+def ask(s, n, user, password, remote="192.0.2.1", mechanism="PLAIN", authzid="", external=""):
+    s.say("ask %d %s %s %s %s %s %s" % (n, mechanism, word(authzid), word(user),
+                                        word(password), remote, word(external)), "sent ok")
+
+
+def answer(s, n):
+    return s.expect("direct %d " % n).split(" ", 2)[2]
+
+
+def plus(s, n, client, exporter, remote="192.0.2.1", mechanism="SCRAM-SHA-256-PLUS"):
+    """The exchange's last word, after the proof."""
+    s.say("begin %d %s %s 1 %s %s" % (n, mechanism, remote, word(exporter), word(client.first)),
+          "sent ok")
+    first = answer(s, n)
+    if not first.startswith("challenge "):
+        return first
+    s.say("step %d %s" % (n, word(client.final(first.split(" ")[1]))), "sent ok")
+    last = answer(s, n)
+    if not last.startswith("challenge "):
+        return last
+    assert last == "challenge %s last=1" % client.wanted, last
+    s.say("step %d -" % n, "sent ok")
+    return answer(s, n)
+
+
+@test(**SCRAM)
+def scram_plus_is_bound_to_its_connection(s):
+    key = os.urandom(32)
+    good = lambda **kw: Scram("fred", "geheim", **dict(
+        dict(header="p=tls-exporter,,", binding=key), **kw))
+    assert plus(s, 1, good(), key).startswith("ok ")
+    assert plus(s, 2, Scram("gina", "offen", "p=tls-exporter,,", key), key).startswith("ok ")
+    for n, (client, exporter, mechanism) in enumerate((
+            (good(binding=os.urandom(32)), key, "SCRAM-SHA-256-PLUS"),  # somebody in between
+            (good(binding=b""), key, "SCRAM-SHA-256-PLUS"),
+            (good(), b"", "SCRAM-SHA-256-PLUS"),                        # no TLS
+            (good(header="n,,", binding=b""), key, "SCRAM-SHA-256-PLUS"),
+            (good(header="p=tls-unique,,"), key, "SCRAM-SHA-256-PLUS"),
+            (good(), key, "SCRAM-SHA-256"),
+            # RFC 5802 section 6: it could, and was told that we cannot.
+            (good(header="y,,", binding=b""), key, "SCRAM-SHA-256"))):
+        last = plus(s, 10 + n, client, exporter, "192.0.3.%d" % n, mechanism)
+        assert last.startswith("fail code=1 "), (n, last)
+    assert plus(s, 30, good(header="y,,", binding=b""), b"", mechanism="SCRAM-SHA-256") \
+        .startswith("ok ")
+    assert plus(s, 31, good(header="n,,", binding=b""), key, mechanism="SCRAM-SHA-256") \
+        .startswith("ok ")
+
+
+@test(**SCRAM)
+def exchanges_obey_their_phases(s):
+    one = Scram("fred", "geheim")
+    s.say("begin 1 SCRAM-SHA-256 192.0.2.1 0 - %s" % word(one.first), "sent ok")
+    assert answer(s, 1).startswith("fail code=4 ")          # not encrypted
+    s.say("begin 2 SCRAM-SHA-1 192.0.2.1 1 - %s" % word(one.first), "sent ok")
+    assert answer(s, 2).startswith("fail code=4 ")
+    s.say("step 3 -", "sent ok")
+    assert answer(s, 3).startswith("fail code=2 ")          # of none
+    s.say("begin 4 SCRAM-SHA-256 192.0.2.1 1 - %s" % word(one.first), "sent ok")
+    assert answer(s, 4).startswith("challenge ")
+    s.say("cancel 4", "sent ok")
+    s.say("step 4 %s" % word("c=biws,r=x,p=y"), "sent ok")
+    assert answer(s, 4).startswith("fail code=2 ")
+    # The same number twice is a mistake of imap-login's.
+    for _ in range(2):
+        s.say("begin 6 SCRAM-SHA-256 192.0.2.1 1 - %s" % word(one.first), "sent ok")
+    s.expect("direct ended")
+    assert " exchanges=0 " in s_status(s, "auth")
+
+
+@test(**SCRAM)
+def exchanges_are_bounded(s):
+    one = Scram("fred", "geheim")
+    for n in range(1, 4300):
+        s.say("begin %d SCRAM-SHA-256 192.0.2.1 1 - %s" % (n, word(one.first)))
+    # Those that have waited longest have made room.
+    for n in range(1, 204):
+        assert answer(s, n).startswith("challenge ")
+        assert answer(s, n).startswith("fail code=2 "), n
+    assert answer(s, 4299).startswith("challenge ")
+    assert " exchanges=4096 " in s_status(s, "auth"), s_status(s, "auth")
+    s.say("end-direct", "direct closed")
+    end = time.monotonic() + PATIENCE
+    while " exchanges=0 " not in s_status(s, "auth"):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@test()
+def external_is_whom_the_certificate_names(s):
+    ask(s, 1, "", "", mechanism="EXTERNAL", external="anna")
+    assert " user=anna uid=%d " % UID in answer(s, 1)
+    ask(s, 2, "", "", mechanism="EXTERNAL", authzid="anna", external="anna")
+    assert answer(s, 2).startswith("ok ")
+    for n, (authzid, external) in enumerate((("bert", "anna"), ("anna", ""), ("", ""),
+                                             ("", "nobody"), ("", "locked"), ("", "an\nna"))):
+        ask(s, 10 + n, "anna", "secret", mechanism="EXTERNAL", authzid=authzid,
+            external=external, remote="192.0.3.%d" % n)
+        assert answer(s, 10 + n).startswith("fail code=1 "), (authzid, external)
+    s.wait_log("auth: passwd-file(locked,192.0.3.4): invalid credentials")
+
+
+# ---- delays and limits ----
+
+@test()
+def failures_of_an_address_make_it_wait(s):
+    for n in range(3):
+        ask(s, n, "anna", "wrong%d" % n, "192.0.2.1")
+        assert answer(s, n).startswith("fail code=1 late=")
+    start = time.monotonic()
+    ask(s, 10, "carl", "secret", "192.0.2.1")       # right or wrong, whoever it is
+    ask(s, 11, "anna", "secret", "192.0.2.2")       # others do not wait
+    assert answer(s, 11).startswith("ok ")
+    ask(s, 12, "bert", "wrong", "2001:db8:1:2::1")
+    answer(s, 12)
+    assert not [l for l in s.kept if l.startswith("direct 10 ")], "it did not wait"
+    assert answer(s, 10).startswith("ok ")
+    assert time.monotonic() - start >= 0.9
+    # An IPv6 network of 64 bits is one address.
+    for n in range(20, 23):
+        ask(s, n, "bert", "wrong%d" % n, "2001:db8:1:3::%x" % n)
+        answer(s, n)
+    start = time.monotonic()
+    ask(s, 30, "bert", "wrong", "2001:db8:1:3:ffff::1")
+    answer(s, 30)
+    assert time.monotonic() - start >= 0.9
+    # A telephone with the old password is one failure.
+    for n in range(40, 50):
+        ask(s, n, "carl", "last year's", "192.0.2.50")
+        answer(s, n)
+    ask(s, 50, "carl", "secret", "192.0.2.50")
+    ask(s, 51, "anna", "secret", "192.0.2.3")
+    assert answer(s, 50).startswith("ok ") and answer(s, 51).startswith("ok ")
+
+
+@test()
+def many_tries_at_once_are_no_way_around_the_line(s):
+    for n in range(200):
+        ask(s, n, "anna", "guess%d" % n, "192.0.2.9")
+    ask(s, 200, "anna", "secret", "192.0.2.10")
+    assert answer(s, 200).startswith("ok ")
+    # Of all of them a few are answered, the line is soon full.
+    told = [l for l in s.kept if l.startswith("direct ")]
+    wrong = [l for l in told if " fail code=1 " in l]
+    end = time.monotonic() + PATIENCE
+    while len([l for l in s.kept if " fail code=2 " in l]) < 150:
+        assert time.monotonic() < end, s.kept
+        s.kept.append(s.line())
+    wrong = [l for l in s.kept if " fail code=1 " in l]
+    assert len(wrong) <= 12, wrong
+    s.wait_log('reason="too many failures from there"')
+
+
+@test()
+def a_user_who_is_guessed_at_is_not_locked_out(s):
+    late = []
+    for n in range(12):
+        ask(s, n, "anna", "guess%d" % n, "198.51.100.%d" % n)
+        late.append(int(answer(s, n).split("late=")[1].split()[0]))
+    assert late[0] == late[1] == 0 and late == sorted(late) and late[-1] == 15000, late
+    ask(s, 100, "anna", "secret", "192.0.2.77")
+    ask(s, 101, "carl", "wrong", "192.0.2.78")
+    assert answer(s, 100).startswith("ok ")
+    assert " late=0 " in answer(s, 101)
+
+
+@test()
+def lateness_of_a_refusal_reaches_the_client(s):
+    for n in range(5):
+        ask(s, n, "anna", "guess%d" % n, "198.51.100.%d" % n)
+        answer(s, n)
+    start = time.monotonic()
+    assert s.client().ask("a LOGIN anna wrong")[-1].startswith("a NO [AUTHENTICATIONFAILED]")
+    assert time.monotonic() - start >= 3.5
+    start = time.monotonic()
+    assert s.client().ask("a LOGIN anna secret")[-1] == "a OK Logged in."
+    s.session()
+
+
+@test(max_address_sessions=2, max_user_sessions=0)
+def sessions_of_an_address_are_limited(s):
+    sids = []
+    for n, user in enumerate(("anna", "carl")):
+        ask(s, n, user, "secret", "2001:db8::%x" % n)
+        sids.append(answer(s, n).split("sid=")[1].split()[0])
+    ask(s, 10, "anna", "secret", "2001:db8::10")
+    assert answer(s, 10).startswith("fail code=3 ")
+    ask(s, 11, "anna", "secret", "2001:db8:0:1::10")
+    assert answer(s, 11).startswith("ok ")
+    # Asleep it counts, wherever the holder thinks it comes from; gone it does not.
+    s.say("session 1 %s anna %d 192.0.2.1:99" % (sids[0], UID), "sent")
+    ask(s, 12, "anna", "secret", "2001:db8::10")
+    assert answer(s, 12).startswith("fail code=3 ")
+    s.say("session 2 %s anna %d" % (sids[0], UID), "sent")
+    ask(s, 13, "anna", "secret", "2001:db8::10")
+    assert answer(s, 13).startswith("ok ")
+    # Loopback is many.
+    for _ in range(4):
+        assert s.client().ask("a LOGIN anna secret")[-1] == "a OK Logged in."
+        s.session()
+
+
+@test(max_address_sessions=2)
+def addresses_are_told_again_after_a_restart(s):
+    s.say("kill-auth", "exited auth 137")
+    s.say("start-auth", "started")
+    s.say("session 3 0 ", "sent")
+    s.say("session 1 a1 anna %d 192.0.2.7:4711" % UID, "sent")
+    s.say("session 0 a2 carl %d 192.0.2.7:4712" % UID, "sent")
+    s.say("session 4 0 ", "sent")
+    s.wait_sessions(2)
+    ask(s, 1, "anna", "secret", "192.0.2.7")
+    assert answer(s, 1).startswith("fail code=3 ")
+    ask(s, 2, "anna", "secret", "192.0.2.8")
+    assert answer(s, 2).startswith("ok ")
+    s.say("session 2 a2 carl %d" % UID, "sent")
+    s.wait_sessions(2)
+    ask(s, 3, "anna", "secret", "192.0.2.7")
+    assert answer(s, 3).startswith("ok ")
+
+
+# ---- ARGON2 ----
+
+def argon2(password, kib, passes):
+    import ctypes
+    lib, text = ctypes.CDLL("libargon2.so.1"), ctypes.create_string_buffer(256)
+    size = ctypes.c_size_t
+    assert lib.argon2id_hash_encoded(passes, kib, 1, password.encode(), size(len(password)),
+                                     b"saltsaltsalt", size(12), size(32), text, size(256)) == 0
+    return "{ARGON2ID}" + text.value.decode()
+
+
+@test(users=["quick:%s:IDS::/home/q::" % argon2("secret", 64, 1),
+             # A hundred times what is usual: seconds.
+             "slow:{ARGON2ID}$argon2id$v=19$m=262144,t=40,p=4$c2FsdHNhbHRzYWx0$"
+             "bm90IHJlYWxseSBhIGhhc2g:IDS::/home/s::",
+             "huge:{ARGON2ID}$argon2id$v=19$m=2097152,t=1,p=1$c2FsdHNhbHRzYWx0$"
+             "bm90IHJlYWxseSBhIGhhc2g:IDS::/home/h::"])
+def a_slow_argon2_hash_blocks_nobody(s):
+    s.wait_log("password of user huge: the hash asks for more than 1 GiB of memory")
+    ask(s, 1, "slow", "wrong", "192.0.2.1")
+    ask(s, 2, "slow", "wrong again", "192.0.2.2")
+    for n in range(10, 15):
+        ask(s, n, "quick", "secret", "192.0.2.3")
+        assert answer(s, n).startswith("ok ")
+    assert not [l for l in s.kept if l.startswith("direct ")], "the slow one was not slow"
+    ask(s, 20, "quick", "wrong", "192.0.2.4")
+    assert answer(s, 20).startswith("fail code=1 ")
+
+
+# ---- system users, through PAM ----
+
+def pam_files(directory):
+    """Services of our own, so that nothing in /etc is touched."""
+    check = os.path.join(directory, "check")
+    with open(check, "w") as f:
+        f.write("#!/bin/sh\nread -r p\n[ \"$p\" = 'richtig' ]\n")
+    hang = os.path.join(directory, "hang")
+    with open(hang, "w") as f:
+        f.write("#!/bin/sh\nread -r p\ncase $p in hang) exec sleep 600 ;; esac\nexit 0\n")
+    for path in (check, hang):
+        os.chmod(path, 0o755)
+    exec_line = ("auth [success=1 default=ignore] pam_exec.so quiet expose_authtok %s\n"
+                 "auth requisite pam_deny.so\n")
+    for name, text in (("check", exec_line % check + "auth required pam_permit.so\n"
+                        "account required pam_permit.so\n"),
+                       ("hang", exec_line % hang + "auth required pam_permit.so\n"
+                        "account required pam_permit.so\n"),
+                       ("expired", "auth required pam_permit.so\naccount required pam_deny.so\n")):
+        with open(os.path.join(directory, "pam-" + name), "w") as f:
+            f.write(text)
+
+
+def system_user():
+    """A user of this system with an ordinary uid, or anyone but root."""
+    import pwd
+    if not ROOT:
+        return pwd.getpwuid(os.getuid())
+    for p in pwd.getpwall():
+        if p.pw_uid >= 1 and p.pw_gid != 0 and p.pw_dir.startswith("/"):
+            return p
+    return None
+
+
+PAM = dict(pam_service="DIR/pam-check", first_valid_uid=1)
+
+
+@test(**PAM)
+def system_users_log_in_through_pam(s):
+    p = system_user()
+    if not p:
+        return "no system user to try"
+    ask(s, 1, p.pw_name, "richtig")
+    assert answer(s, 1).endswith("user=%s uid=%d gid=%d home=%s" %
+                                 (p.pw_name, p.pw_uid, p.pw_gid, p.pw_dir))
+    ask(s, 2, p.pw_name, "falsch")
+    assert answer(s, 2).startswith("fail code=1 ")
+    s.wait_log("auth: pam(%s,192.0.2.1): Password mismatch" % p.pw_name)
+    ask(s, 3, "nobody-knows", "richtig")
+    assert answer(s, 3).startswith("fail code=1 ")
+    s.wait_log("auth: pam(nobody-knows,192.0.2.1): unknown user")
+    ask(s, 4, "root", "richtig", "192.0.2.4")
+    assert answer(s, 4).startswith("fail code=1 ")
+    s.wait_log("uid 0: mail of root is not served")
+    for n, (user, password) in enumerate(((p.pw_name, "richtig" + "x" * 600), ("", "richtig"),
+                                          (p.pw_name + "\n", "richtig"), ("x" * 300, "richtig"))):
+        ask(s, 10 + n, user, password, "192.0.3.%d" % n)
+        assert answer(s, 10 + n).startswith("fail code=1 "), (user, password)
+    # The file comes first; its users are none of PAM's.
+    ask(s, 20, "anna", "secret", "192.0.2.20")
+    assert " user=anna " in answer(s, 20)
+    ask(s, 21, "anna", "richtig", "192.0.2.20")
+    assert answer(s, 21).startswith("fail code=1 ")
+    # A certificate needs no password, but an account.
+    ask(s, 22, "", "", "192.0.2.22", "EXTERNAL", external=p.pw_name)
+    assert answer(s, 22).startswith("ok ")
+    assert s.say("user " + p.pw_name, "user ") == "user id=77 found=1 uid=%d gid=%d home=%s" % (
+        p.pw_uid, p.pw_gid, p.pw_dir)
+    row = s.say("control user " + p.pw_name, "row ")
+    assert "uid=%d" % p.pw_uid in row and "source=pam" in row, row
+    assert s.expect("end ") == "end ok=1 "
+
+
+@test(pam_service="DIR/pam-expired", first_valid_uid=1)
+def what_pam_denies_is_denied(s):
+    p = system_user()
+    if not p:
+        return "no system user to try"
+    ask(s, 1, p.pw_name, "anything")
+    assert answer(s, 1).startswith("fail code=1 ")
+    ask(s, 2, "", "", "192.0.2.2", "EXTERNAL", external=p.pw_name)
+    assert answer(s, 2).startswith("fail code=1 ")
+
+
+@test(pam_service="DIR/pam-check", first_valid_uid=4000000000)
+def system_users_below_first_valid_uid_are_refused(s):
+    p = system_user()
+    if not p or not ROOT:
+        return "not root"
+    ask(s, 1, p.pw_name, "richtig")
+    assert answer(s, 1).startswith("fail code=1 ")
+    s.wait_log("its uid is below first_valid_uid")
+
+
+@test(pam_service="DIR/pam-missing")
+def a_service_that_is_not_there_lets_nobody_in(s):
+    p = system_user()
+    if not p:
+        return "no system user to try"
+    ask(s, 1, p.pw_name, "richtig")
+    assert answer(s, 1).startswith("fail code="), "in"
+    assert "cannot be used" in s.log_text() or "pam_" in s.log_text(), s.log_text()
+
+
+def children(pid):
+    out = []
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/children" % (pid, task)) as f:
+            out += [int(x) for x in f.read().split()]
+    return out
+
+
+@test(pam_service="DIR/pam-hang", first_valid_uid=1)
+def a_module_that_hangs_costs_one_answer(s):
+    p = system_user()
+    if not p:
+        return "no system user to try"
+    ask(s, 1, p.pw_name, "hang")
+    end = time.monotonic() + PATIENCE
+    while True:         # auth's child, whose child asks PAM
+        asking = [(c, g) for c in children(s.auth_pid) for g in children(c)]
+        if asking:
+            break
+        assert time.monotonic() < end, "PAM was never asked"
+        time.sleep(0.02)
+    # Others are answered meanwhile: those of the file, and another of PAM's.
+    ask(s, 2, "anna", "secret", "192.0.2.2")
+    assert answer(s, 2).startswith("ok ")
+    ask(s, 3, "nobody-knows", "free", "192.0.2.3")
+    assert answer(s, 3).startswith("fail code=1 ")
+    # It is killed, here by us and not after SYSUSER_TIMEOUT_MS.
+    parent, child = asking[0]
+    for g in children(child):
+        os.kill(g, signal.SIGKILL)
+    os.kill(child, signal.SIGKILL)
+    assert answer(s, 1).startswith("fail code=2 ")
+    s.wait_log("a process that asked PAM ended by signal 9")
+    ask(s, 4, p.pw_name, "free", "192.0.2.4")
+    assert answer(s, 4).startswith("ok ")
+    # Without the process that asks, auth is of no use: master starts it again.
+    os.kill(parent, signal.SIGKILL)
+    s.say("wait-auth", "exited auth 1")
+    s.say("start-auth", "started")
+    s.say("end-direct")
+    ask(s, 5, p.pw_name, "free", "192.0.2.5")
+    assert answer(s, 5).startswith("ok ")
+
+
+# ---- fail2ban ----
+
+# What its stock filter for Dovecot asks of a line, in our words: a name of
+# letters and dashes, (user,ADDRESS), and how it begins to tell what was wrong.
+FAIL2BAN = r"(?:^|\s)auth: [a-z-]{3,15}\(\S*,([0-9a-fA-F.:]+)(?:,\S*)?\): " \
+           r"(?:[Uu]nknown user|[Ii]nvalid credentials|[Pp]assword mismatch)"
+
+
+@test(**dict(SCRAM, pam_service="DIR/pam-check", first_valid_uid=1))
+def fail2ban_s_filter_finds_each_failure_and_nothing_else(s):
+    import re
+    ask(s, 1, "fred", "wrong", "192.0.2.1")
+    ask(s, 2, "nobody knows", "x", "2001:db8::2")
+    ask(s, 3, "fred", "geheim", "192.0.2.3", authzid="gina")
+    ask(s, 4, "x,192.0.2.99): Password mismatch", "x", "192.0.2.4")
+    ask(s, 5, "x\nauth: passwd-file(y,192.0.2.98): Password mismatch", "x", "192.0.2.5")
+    ask(s, 6, "fred", "geheim", "192.0.2.6")
+    for n in range(1, 7):
+        assert answer(s, n).startswith("fail code=1 " if n < 6 else "ok "), n
+    assert plus(s, 7, Scram("fred", "wrong"), b"", "192.0.2.7", "SCRAM-SHA-256") \
+        .startswith("fail ")
+    assert plus(s, 8, Scram("carl", "secret"), b"", "192.0.2.8", "SCRAM-SHA-256") \
+        .startswith("fail ")
+    s.wait_log("192.0.2.8): this user")
+    found = [m.group(1) for line in s.log_text().splitlines()
+             for m in re.finditer(FAIL2BAN, line)]
+    assert sorted(found) == ["192.0.2.1", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.7",
+                             "2001:db8::2"], found
+    tool = shutil.which("fail2ban-regex")
+    if tool:        # the real thing, where it is
+        with open(os.path.join(s.dir.name, "fail2ban.log"), "w") as f:
+            for line in s.log_text().splitlines():
+                f.write(time.strftime("%b %d %H:%M:%S ") + "host " +
+                        re.sub(r"^.*?\bauth: ", "auth: ", line) + "\n")
+        out = subprocess.run([tool, f.name, "dovecot"], capture_output=True, text=True).stdout
+        assert re.search(r"\b6 matched\b", out), out
+
+
 def run(name, fn, settings):
     settings = dict(settings)
     static = tempfile.TemporaryDirectory(prefix="dm-login-")
@@ -932,7 +1669,7 @@ def run(name, fn, settings):
     try:
         skipped = fn(s)
     except BaseException:
-        print("not ok - %s" % name)
+        print("not ok - %s" % name, flush=True)
         traceback.print_exc(file=sys.stdout)
         print("---- log\n%s----" % s.log_text())
         s.proc.kill()
