@@ -267,7 +267,7 @@ int inflate_state_save(const struct inflate_state *z, size_t budget, struct buf 
 		ret = -E2BIG;
 	if (ret == 0)
 		ret = buf_append(out, blob.data, blob.len);
-	explicit_bzero(window, INFLATE_WINDOW_BYTES);
+	explicit_bzero(window, len);
 	free(window);
 	buf_wipe(&blob);
 	return ret;
@@ -307,7 +307,7 @@ static int restore_window(struct inflate_state *z, struct cursor *c, unsigned fl
 		return -ENOMEM;
 	n = window_unpack(data, len, window, INFLATE_WINDOW_BYTES);
 	ret = n < 0 ? (int)n : restore_at(z, window, (size_t)n, tail, tail_len);
-	explicit_bzero(window, INFLATE_WINDOW_BYTES);
+	explicit_bzero(window, n < 0 ? INFLATE_WINDOW_BYTES : (size_t)n);
 	free(window);
 	return ret;
 }

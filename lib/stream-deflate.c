@@ -27,6 +27,14 @@
 #define DEFLATE_OUT_HIGH_BYTES	(32 * 1024)
 #define DEFLATE_OUT_MAX_BYTES	(1024 * 1024)
 #define DEFLATE_ROOM_BYTES	2048
+/* A session that woke mostly says a few lines and sleeps again; zlib's usual
+ * compressor would touch a quarter of a megabyte for them. Who has said this
+ * much gets it with the next flush, and keeps it. */
+#define DEFLATE_LARGE_AFTER_BYTES (16 * 1024)
+#define DEFLATE_SMALL_WINDOW	12
+#define DEFLATE_SMALL_MEMORY	5
+#define DEFLATE_LARGE_WINDOW	15
+#define DEFLATE_LARGE_MEMORY	8
 
 /* RFC 1951, 3.2.4: a stored block of 17 bytes. It begins and ends with a whole byte. */
 const uint8_t deflate_keepalive[22] = {
@@ -42,6 +50,7 @@ struct deflate_layer {
 	z_stream z;
 	bool live;		/* z is a compressor */
 	bool dirty;		/* it was given what no flush followed yet */
+	bool large;		/* it is, or will be, of full size */
 	struct buf out;		/* [out_at, out.len) is for below */
 	size_t out_at;
 };
@@ -109,7 +118,9 @@ static int deflate_begin(struct deflate_layer *d)
 	if (d->live)
 		return 0;
 	d->z = zlib_wipe_stream();
-	if (deflateInit2(&d->z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -15, 8,
+	if (deflateInit2(&d->z, Z_DEFAULT_COMPRESSION, Z_DEFLATED,
+			 d->large ? -DEFLATE_LARGE_WINDOW : -DEFLATE_SMALL_WINDOW,
+			 d->large ? DEFLATE_LARGE_MEMORY : DEFLATE_SMALL_MEMORY,
 			 Z_DEFAULT_STRATEGY) != Z_OK)
 		return -ENOMEM;
 	d->live = true;
@@ -193,6 +204,10 @@ static int deflate_flush(struct stream_layer *l)
 
 		if (ret < 0)
 			return ret;
+		if (!d->large && d->z.total_in >= DEFLATE_LARGE_AFTER_BYTES) {
+			deflate_forget(d);
+			d->large = true;
+		}
 	}
 	return deflate_pass(d);
 }
