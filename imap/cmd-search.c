@@ -1,32 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* SEARCH (RFC 3501 6.4.4), with ESEARCH results (RFC 4731). The old view is
- * searched, as its numbers are what the answer is made of: messages that are
- * gone and not told of may match by what is remembered. */
+/* SEARCH (RFC 3501 6.4.4), with ESEARCH results (RFC 4731) that may be saved
+ * (RFC 5182). The old view is searched, as its numbers are what the answer is
+ * made of: messages that are gone and not told of may match by what is
+ * remembered. First by the index alone, which settles most; what is left is
+ * asked by its text. */
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
+#include "imap/charset.h"
 #include "imap/command.h"
 #include "imap/rows.h"
 #include "imap/search.h"
 #include "lib/imap-write.h"
 
-enum search_return { RETURN_MIN = 1, RETURN_MAX = 2, RETURN_ALL = 4, RETURN_COUNT = 8 };
+enum search_return {
+	RETURN_MIN = 1, RETURN_MAX = 2, RETURN_ALL = 4, RETURN_COUNT = 8, RETURN_SAVE = 16,
+	RETURN_DATA = RETURN_MIN | RETURN_MAX | RETURN_ALL | RETURN_COUNT,
+};
 
 struct result {
 	struct search *q;
 	struct uidset found;		/* UIDs */
 	struct uidset unsized;		/* their sizes must be found out first */
-	uint64_t first_modseq, last_modseq, highest_modseq;
+	struct uidset undecided;	/* by the index alone */
+	uint64_t highest_modseq;
 	bool gone;			/* met one that is gone */
 };
 
 /* ---- arguments ---- */
 
-/* RETURN (...) (RFC 4731 3.1); none named means ALL */
+/* RETURN (...) (RFC 4731 3.1, RFC 5182 2.1); none named means ALL */
 static bool parse_return(struct cmd *cmd, const struct imap_arg *list, unsigned *returns_r)
 {
-	static const char *const names[] = { "MIN", "MAX", "ALL", "COUNT" };
+	static const char *const names[] = { "MIN", "MAX", "ALL", "COUNT", "SAVE" };
 	unsigned returns = 0;
 
 	if (list->type != IMAP_ARG_LIST) {
@@ -36,9 +42,9 @@ static bool parse_return(struct cmd *cmd, const struct imap_arg *list, unsigned 
 	for (size_t i = 0; i < list->count; i++) {
 		size_t n = 0;
 
-		while (n < 4 && !imap_arg_is_atom(&list->items[i], names[n]))
+		while (n < 5 && !imap_arg_is_atom(&list->items[i], names[n]))
 			n++;
-		if (n == 4) {
+		if (n == 5) {
 			cmd_bad(cmd, "Unknown result option of SEARCH.");
 			return false;
 		}
@@ -48,8 +54,9 @@ static bool parse_return(struct cmd *cmd, const struct imap_arg *list, unsigned 
 	return true;
 }
 
-/* RFC 3501 6.4.4: US-ASCII must be known; nothing here depends on it yet. */
-static bool parse_charset(struct cmd *cmd, const struct imap_arg *arg)
+/* RFC 3501 6.4.4 */
+static bool parse_charset(struct cmd *cmd, const struct imap_arg *arg,
+			  const struct charset **charset_r)
 {
 	const char *name = imap_arg_astring(arg);
 
@@ -57,7 +64,8 @@ static bool parse_charset(struct cmd *cmd, const struct imap_arg *arg)
 		cmd_bad(cmd, "CHARSET takes a name.");
 		return false;
 	}
-	if (strcasecmp(name, "US-ASCII") == 0 || strcasecmp(name, "UTF-8") == 0)
+	*charset_r = charset_find(name, arg->len);
+	if (*charset_r != NULL)
 		return true;
 	cmd_no(cmd, "BADCHARSET (US-ASCII UTF-8)", "Unknown charset.");
 	return false;
@@ -69,7 +77,9 @@ static int unsized_row(void *ctx, const struct mail_row *row)
 {
 	struct result *res = ctx;
 
-	return row->size_known ? 0 : uidset_add(&res->unsized, row->uid);
+	if (row->size_known || search_ask(res->q, row, NULL) != SEARCH_UNKNOWN)
+		return 0;
+	return uidset_add(&res->unsized, row->uid);
 }
 
 /* Sizes that nobody asked for yet: each message is read once, and the index
@@ -92,27 +102,47 @@ static int find_sizes(struct result *res)
 	return ret;
 }
 
-static int search_row(void *ctx, const struct mail_row *row)
+static int found_row(void *ctx, const struct mail_row *row)
 {
 	struct result *res = ctx;
 
-	res->gone |= row->expunged;
-	if (!search_matches(res->q, row))
-		return 0;
-	if (uidset_is_empty(&res->found))
-		res->first_modseq = row->modseq;
-	res->last_modseq = row->modseq;
 	if (row->modseq > res->highest_modseq)
 		res->highest_modseq = row->modseq;
 	return uidset_add(&res->found, row->uid);
 }
 
+static int search_row(void *ctx, const struct mail_row *row)
+{
+	struct result *res = ctx;
+
+	res->gone |= row->expunged;
+	switch (search_ask(res->q, row, NULL)) {
+	case SEARCH_YES:
+		return found_row(res, row);
+	case SEARCH_UNKNOWN:
+		return uidset_add(&res->undecided, row->uid);
+	case SEARCH_NO:
+		break;
+	}
+	return 0;
+}
+
 static int search_run(struct result *res)
 {
-	struct session *s = res->q->cmd->session;
-	int ret = res->q->uses_size ? find_sizes(res) : 0;
+	struct search *q = res->q;
+	struct session *s = q->cmd->session;
+	int ret = 0;
 
-	return ret != 0 ? ret : mailbox_rows(s->box, &s->view.uids, true, search_row, res);
+	/* Nothing but text is asked: the index decides nothing. */
+	if (!q->uses_rows && q->n_texts > 0)
+		return search_texts(q, &s->view.uids, found_row, res, &res->gone);
+	if (q->uses_size)
+		ret = find_sizes(res);
+	if (ret == 0)
+		ret = mailbox_rows(s->box, &s->view.uids, true, search_row, res);
+	if (ret == 0 && !uidset_is_empty(&res->undecided))
+		ret = search_texts(q, &res->undecided, found_row, res, &res->gone);
+	return ret;
 }
 
 /* ---- answers ---- */
@@ -135,13 +165,21 @@ static int tell_search(struct result *res, const struct uidset *numbers)
 /* RFC 4731 3.2: the MODSEQ of what is named, MIN and MAX, or of all. */
 static uint64_t result_modseq(const struct result *res, unsigned returns)
 {
+	const struct uidset *found = &res->found;
+	struct mailbox *box = res->q->cmd->session->box;
+	struct mail_row row = { .modseq = 0 };
+	uint64_t modseq = 0;
+
 	if (returns & (RETURN_ALL | RETURN_COUNT))
 		return res->highest_modseq;
-	if (returns == RETURN_MIN)
-		return res->first_modseq;
-	if (returns == RETURN_MAX || res->last_modseq > res->first_modseq)
-		return res->last_modseq;
-	return res->first_modseq;
+	/* Gone meanwhile or not, what the row remembers will do. */
+	if ((returns & RETURN_MIN) && mailbox_row(box, uidset_nth(found, 0), &row) >= 0)
+		modseq = row.modseq;
+	if ((returns & RETURN_MAX) &&
+	    mailbox_row(box, uidset_nth(found, uidset_count(found) - 1), &row) >= 0 &&
+	    row.modseq > modseq)
+		modseq = row.modseq;
+	return modseq;
 }
 
 static void esearch_items(struct result *res, const struct uidset *numbers, unsigned returns,
@@ -189,6 +227,9 @@ static int search_tell(struct result *res, unsigned returns)
 	struct uidset numbers;
 	int ret;
 
+	/* RFC 5182 2.4: SAVE alone is not answered. */
+	if (returns == RETURN_SAVE)
+		return 0;
 	uidset_init(&numbers);
 	ret = cmd->uid ? uidset_copy(&numbers, &res->found) :
 		view_seqs(&cmd->session->view, &res->found, &numbers);
@@ -196,6 +237,25 @@ static int search_tell(struct result *res, unsigned returns)
 		ret = returns != 0 ? tell_esearch(res, &numbers, returns) :
 			tell_search(res, &numbers);
 	uidset_deinit(&numbers);
+	return ret;
+}
+
+/* RFC 5182 2.4: with MIN or MAX and neither ALL nor COUNT, only those. */
+static int search_save(struct result *res, unsigned returns)
+{
+	struct view *v = &res->q->cmd->session->view;
+	const struct uidset *found = &res->found;
+	uint64_t count = uidset_count(found);
+	int ret = 0;
+
+	v->has_saved_search = true;
+	if (!(returns & (RETURN_MIN | RETURN_MAX)) || (returns & (RETURN_ALL | RETURN_COUNT)))
+		return uidset_copy(&v->saved_search, found);
+	uidset_clear(&v->saved_search);
+	if (count > 0 && (returns & RETURN_MIN))
+		ret = uidset_add(&v->saved_search, uidset_nth(found, 0));
+	if (count > 0 && (returns & RETURN_MAX) && ret == 0)
+		ret = uidset_add(&v->saved_search, uidset_nth(found, count - 1));
 	return ret;
 }
 
@@ -210,9 +270,12 @@ static void search_and_tell(struct search *q, unsigned returns)
 	cmd->seqs_used = q->uses_seqs;
 	uidset_init(&res.found);
 	uidset_init(&res.unsized);
+	uidset_init(&res.undecided);
 	ret = search_run(&res);
 	if (ret == 0)
 		ret = search_tell(&res, returns);
+	if (ret == 0 && (returns & RETURN_SAVE))
+		ret = search_save(&res, returns);
 	if (ret != 0) {
 		cmd_mailbox_error(cmd, ret);
 	} else {
@@ -224,14 +287,32 @@ static void search_and_tell(struct search *q, unsigned returns)
 	}
 	uidset_deinit(&res.found);
 	uidset_deinit(&res.unsized);
+	uidset_deinit(&res.undecided);
+}
+
+static void search_parse_and_run(struct cmd *cmd, const struct imap_arg *args, size_t count,
+				 unsigned returns)
+{
+	const struct charset *charset = charset_bytes;
+	struct search q;
+
+	if (count >= 2 && imap_arg_is_atom(&args[0], "CHARSET")) {
+		if (!parse_charset(cmd, &args[1], &charset))
+			return;
+		args += 2;
+		count -= 2;
+	}
+	if (search_parse(&q, cmd, charset, args, count))
+		search_and_tell(&q, returns);
+	search_deinit(&q);
 }
 
 void cmd_search(struct cmd *cmd)
 {
+	struct view *v = &cmd->session->view;
 	const struct imap_arg *args = cmd->args;
 	size_t count = cmd->count;
 	unsigned returns = 0;
-	struct search q;
 
 	if (count >= 2 && imap_arg_is_atom(&args[0], "RETURN")) {
 		if (!parse_return(cmd, &args[1], &returns))
@@ -239,13 +320,13 @@ void cmd_search(struct cmd *cmd)
 		args += 2;
 		count -= 2;
 	}
-	if (count >= 2 && imap_arg_is_atom(&args[0], "CHARSET")) {
-		if (!parse_charset(cmd, &args[1]))
-			return;
-		args += 2;
-		count -= 2;
+	/* RFC 9051 appendix E, 4: no SEARCH responses under IMAP4rev2. */
+	if (returns == 0 && (cmd->session->enabled & ENABLED_IMAP4REV2))
+		returns = RETURN_ALL;
+	search_parse_and_run(cmd, args, count, returns);
+	/* RFC 5182 2.1: BAD leaves the saved result as it was. */
+	if ((returns & RETURN_SAVE) && cmd->result == CMD_NO) {
+		uidset_clear(&v->saved_search);
+		v->has_saved_search = true;
 	}
-	if (search_parse(&q, cmd, args, count))
-		search_and_tell(&q, returns);
-	search_deinit(&q);
 }

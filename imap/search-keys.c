@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* search-key (RFC 3501 6.4.4 and section 9, RFC 7162 3.1.5). Everything here is
- * answered from the index; what needs the text of messages is refused by name. */
+/* search-key (RFC 3501 6.4.4 and section 9, RFC 7162 3.1.5, RFC 5182). */
 #include "imap/search.h"
 
 #include <errno.h>
@@ -15,29 +14,10 @@
 
 /* OR and NOT nest without parentheses: bounded for the stack's sake. */
 #define SEARCH_DEPTH_MAX	100
+/* A string to look for. Its folded form may be eleven times as long, and the
+ * table beside it four times that. */
+#define SEARCH_STRING_MAX	65536
 
-enum key_type {
-	KEY_ALL,
-	KEY_AND,		/* all of children */
-	KEY_OR,			/* one of children */
-	KEY_NOT,		/* not the one child */
-	KEY_FLAG,		/* number: enum mail_flag */
-	KEY_KEYWORD,		/* number; UINT64_MAX: no message has it */
-	KEY_RECENT,
-	KEY_UIDS,		/* set */
-	KEY_LARGER,
-	KEY_SMALLER,
-	KEY_DATES,		/* [from, to) */
-	KEY_MODSEQ,
-};
-struct search_key {
-	enum key_type type;
-	struct search_key *children, *next;
-	struct search_key *next_set;
-	uint64_t number;
-	int64_t from, to;
-	struct uidset set;
-};
 struct args {
 	const struct imap_arg *at, *end;
 };
@@ -78,7 +58,8 @@ static struct search_key *parse_uids(struct search *q, const struct imap_arg *ar
 	uidset_init(&k->set);
 	k->next_set = q->sets;
 	q->sets = k;
-	q->uses_seqs |= !uid;
+	/* "$" names no number (RFC 5182 2.1). */
+	q->uses_seqs |= !uid && strcmp(arg->data, "$") != 0;
 	ret = view_parse_set(&q->cmd->session->view, arg->data, uid, &k->set);
 	if (ret == -ERANGE)
 		return bad(q, "No such message number.");
@@ -90,7 +71,7 @@ static struct search_key *parse_number(struct search *q, const struct imap_arg *
 {
 	struct search_key *k = key_create(q, type);
 
-	q->uses_size = true;
+	q->uses_size = q->uses_rows = true;
 	return imap_arg_u64(arg, &k->number) ? k : bad(q, "Number expected.");
 }
 
@@ -104,24 +85,40 @@ static int64_t midnight(int year, int month, int day)
 	return mktime(&tm);
 }
 
-/* RFC 3501 6.4.4: time and zone are disregarded. */
-static struct search_key *parse_date(struct search *q, const struct imap_arg *arg,
-				     const char *name)
+/* A key whose answer search-text.c finds. */
+static struct search_key *text_key(struct search *q, enum key_type type)
 {
-	struct search_key *k = key_create(q, KEY_DATES);
+	struct search_key *k = key_create(q, type);
+
+	k->number = q->n_texts++;
+	k->next_text = q->texts;
+	q->texts = k;
+	q->uses_envelope |= type == KEY_SENT || type == KEY_ENVELOPE;
+	q->uses_header |= type == KEY_HEADER;
+	q->uses_body |= type == KEY_BODY || type == KEY_TEXT;
+	return k;
+}
+
+/* RFC 3501 6.4.4: time and zone are disregarded. name without its SENT. */
+static struct search_key *parse_date(struct search *q, const struct imap_arg *arg,
+				     const char *name, bool sent)
+{
+	struct search_key *k = sent ? text_key(q, KEY_SENT) : key_create(q, KEY_DATES);
+	int64_t (*begin)(int year, int month, int day) = sent ? search_day : midnight;
 	const char *text = imap_arg_astring(arg);
 	int year, month, day;
 
 	if (text == NULL || imap_parse_date(text, &year, &month, &day) < 0)
 		return bad(q, "Date expected.");
+	q->uses_rows |= !sent;
 	k->from = INT64_MIN;
 	k->to = INT64_MAX;
 	if (strcmp(name, "BEFORE") != 0)
-		k->from = midnight(year, month, day);
+		k->from = begin(year, month, day);
 	if (strcmp(name, "BEFORE") == 0)
-		k->to = midnight(year, month, day);
+		k->to = begin(year, month, day);
 	else if (strcmp(name, "ON") == 0)
-		k->to = midnight(year, month, day + 1);
+		k->to = begin(year, month, day + 1);
 	return k;
 }
 
@@ -132,6 +129,7 @@ static struct search_key *parse_keyword(struct search *q, const struct imap_arg 
 
 	if (!flag_is_keyword(arg))
 		return bad(q, "Keyword expected.");
+	q->uses_rows = true;
 	k->number = UINT64_MAX;
 	if (mailbox_keyword(q->cmd->session->box, arg->data, false, &n) == 0)
 		k->number = n;
@@ -153,8 +151,102 @@ static struct search_key *parse_modseq(struct search *q, struct args *a)
 	if (a->at == a->end || !imap_arg_u64(a->at, &k->number))
 		return bad(q, "MODSEQ: number expected.");
 	a->at++;
-	q->uses_modseq = true;
+	q->uses_modseq = q->uses_rows = true;
 	return k;
+}
+
+/* ---- keys with a string ---- */
+
+static struct search_key *parse_needle(struct search *q, struct search_key *k,
+				       const struct imap_arg *arg)
+{
+	const char *text = imap_arg_astring(arg);
+
+	if (text == NULL)
+		return bad(q, "String expected.");
+	if (arg->len > SEARCH_STRING_MAX) {
+		cmd_no(q->cmd, "LIMIT", "A string to search for is too long.");
+		return NULL;
+	}
+	if (!text_needle_init(&k->needle, q->cmd->session->arena, q->charset, text, arg->len))
+		return bad(q, "A string is not of the charset named.");
+	return k;
+}
+
+static const struct {
+	const char *name;
+	enum envelope_field field;
+	bool key;		/* a search key besides HEADER */
+} envelope_names[] = {
+	{ "BCC", ENVELOPE_BCC, true },
+	{ "CC", ENVELOPE_CC, true },
+	{ "FROM", ENVELOPE_FROM, true },
+	{ "SUBJECT", ENVELOPE_SUBJECT, true },
+	{ "TO", ENVELOPE_TO, true },
+	{ "DATE", ENVELOPE_DATE, false },
+	{ "IN-REPLY-TO", ENVELOPE_IN_REPLY_TO, false },
+	{ "MESSAGE-ID", ENVELOPE_MESSAGE_ID, false },
+};
+
+/* NULL: not one of those. (In an ENVELOPE, Sender and Reply-To may be From.) */
+static struct search_key *envelope_key(struct search *q, const char *name, bool header)
+{
+	for (size_t i = 0; i < sizeof(envelope_names) / sizeof(envelope_names[0]); i++) {
+		struct search_key *k;
+
+		if (strcasecmp(name, envelope_names[i].name) != 0 ||
+		    !(header || envelope_names[i].key))
+			continue;
+		k = text_key(q, KEY_ENVELOPE);
+		k->field = envelope_names[i].field;
+		return k;
+	}
+	return NULL;
+}
+
+/* HEADER name string. Fields that RFC 5322 3.6 allows once, and that the
+ * ENVELOPE has, are asked of it. */
+static struct search_key *parse_header(struct search *q, struct args *a)
+{
+	struct search_key *k;
+	const char *name;
+
+	if (a->end - a->at < 2)
+		return bad(q, "HEADER takes a field name and a string.");
+	name = imap_arg_astring(a->at);
+	if (name == NULL)
+		return bad(q, "HEADER takes a field name and a string.");
+	k = envelope_key(q, name, true);
+	if (k == NULL) {
+		k = text_key(q, KEY_HEADER);
+		k->name = name;
+		k->name_len = a->at->len;
+	}
+	a->at += 2;
+	return parse_needle(q, k, &a->at[-1]);
+}
+
+/* BODY, TEXT, FROM and so on. *known_r false: not one of these. */
+static struct search_key *parse_text(struct search *q, const char *name, struct args *a,
+				     bool *known_r)
+{
+	struct search_key *k = NULL;
+
+	*known_r = true;
+	if (strcasecmp(name, "HEADER") == 0)
+		return parse_header(q, a);
+	if (strcasecmp(name, "BODY") == 0)
+		k = text_key(q, KEY_BODY);
+	else if (strcasecmp(name, "TEXT") == 0)
+		k = text_key(q, KEY_TEXT);
+	else
+		k = envelope_key(q, name, false);
+	*known_r = k != NULL;
+	if (k == NULL)
+		return NULL;
+	if (a->at == a->end)
+		return bad(q, "Search key without its argument.");
+	return parse_needle(q, k, a->at++);
 }
 
 /* ---- all keys ---- */
@@ -219,11 +311,13 @@ static struct search_key *parse_plain(struct search *q, const char *name)
 			continue;
 		k = key_create(q, plain_keys[i].type);
 		k->number = plain_keys[i].flag;
+		q->uses_rows |= k->type == KEY_FLAG;
 		return plain_keys[i].not ? key_not(q, k) : k;
 	}
 	if (strcasecmp(name, "NEW") == 0) {	/* RECENT UNSEEN */
 		struct search_key *k = key_create(q, KEY_AND);
 
+		q->uses_rows = true;
 		k->children = key_create(q, KEY_RECENT);
 		k->children->next = key_not(q, key_create(q, KEY_FLAG));
 		k->children->next->children->number = MAIL_SEEN;
@@ -238,6 +332,7 @@ static struct search_key *parse_with_arg(struct search *q, const char *name, str
 {
 	static const char *const names[] = {
 		"KEYWORD", "UNKEYWORD", "UID", "LARGER", "SMALLER", "BEFORE", "ON", "SINCE",
+		"SENTBEFORE", "SENTON", "SENTSINCE",
 	};
 	const struct imap_arg *arg;
 	size_t n = 0;
@@ -261,26 +356,13 @@ static struct search_key *parse_with_arg(struct search *q, const char *name, str
 		return parse_number(q, arg, KEY_LARGER);
 	case 4:
 		return parse_number(q, arg, KEY_SMALLER);
+	case 5:
+	case 6:
+	case 7:
+		return parse_date(q, arg, names[n], false);
 	default:
-		return parse_date(q, arg, names[n]);
+		return parse_date(q, arg, names[n] + strlen("SENT"), true);
 	}
-}
-
-static struct search_key *refuse(struct search *q, const char *name)
-{
-	static const char *const text_keys[] = {
-		"BCC", "BODY", "CC", "FROM", "HEADER", "SENTBEFORE", "SENTON", "SENTSINCE",
-		"SUBJECT", "TEXT", "TO",
-	};
-
-	for (size_t i = 0; i < sizeof(text_keys) / sizeof(text_keys[0]); i++) {
-		if (strcasecmp(name, text_keys[i]) != 0)
-			continue;
-		if (q->cmd->result == CMD_NONE)
-			cmd_no(q->cmd, "CANNOT", "SEARCH %s is not supported yet.", text_keys[i]);
-		return NULL;
-	}
-	return bad(q, "Unknown search key.");
 }
 
 static struct search_key *parse_atom(struct search *q, struct args *a)
@@ -292,6 +374,8 @@ static struct search_key *parse_atom(struct search *q, struct args *a)
 	if (k != NULL)
 		return k;
 	k = parse_with_arg(q, arg->data, a, &known);
+	if (!known)
+		k = parse_text(q, arg->data, a, &known);
 	if (known)
 		return k;
 	if (strcasecmp(arg->data, "NOT") == 0)
@@ -302,7 +386,7 @@ static struct search_key *parse_atom(struct search *q, struct args *a)
 		return parse_modseq(q, a);
 	if (strchr("0123456789*$", arg->data[0]) != NULL)
 		return parse_uids(q, arg, false);
-	return refuse(q, arg->data);
+	return bad(q, "Unknown search key.");
 }
 
 static struct search_key *parse_key(struct search *q, struct args *a)
@@ -326,9 +410,10 @@ static struct search_key *parse_key(struct search *q, struct args *a)
 	return k;
 }
 
-bool search_parse(struct search *q, struct cmd *cmd, const struct imap_arg *args, size_t count)
+bool search_parse(struct search *q, struct cmd *cmd, const struct charset *charset,
+		  const struct imap_arg *args, size_t count)
 {
-	*q = (struct search){ .cmd = cmd };
+	*q = (struct search){ .cmd = cmd, .charset = charset };
 	q->root = parse_all_of(q, args, count);
 	return q->root != NULL;
 }
@@ -338,58 +423,4 @@ void search_deinit(struct search *q)
 	for (struct search_key *k = q->sets; k != NULL; k = k->next_set)
 		uidset_deinit(&k->set);
 	q->sets = NULL;
-}
-
-/* ---- matching ---- */
-
-static bool key_matches(const struct search *q, const struct search_key *k,
-			const struct mail_row *row);
-
-static bool all_match(const struct search *q, const struct search_key *k,
-		      const struct mail_row *row)
-{
-	for (; k != NULL; k = k->next) {
-		if (!key_matches(q, k, row))
-			return false;
-	}
-	return true;
-}
-
-static bool key_matches(const struct search *q, const struct search_key *k,
-			const struct mail_row *row)
-{
-	switch (k->type) {
-	case KEY_ALL:
-		return true;
-	case KEY_AND:
-		return all_match(q, k->children, row);
-	case KEY_NOT:
-		return !key_matches(q, k->children, row);
-	case KEY_OR:
-		return key_matches(q, k->children, row) ||
-			key_matches(q, k->children->next, row);
-	case KEY_FLAG:
-		return (row->flags & k->number) != 0;
-	case KEY_KEYWORD:
-		return k->number <= UINT32_MAX &&
-			keyword_set_has(&row->keywords, (uint32_t)k->number);
-	case KEY_RECENT:
-		return uidset_contains(&q->cmd->session->view.recent, row->uid);
-	case KEY_UIDS:
-		return uidset_contains(&k->set, row->uid);
-	case KEY_LARGER:
-		return row->size > k->number;
-	case KEY_SMALLER:
-		return row->size < k->number;
-	case KEY_DATES:
-		return row->internaldate >= k->from && row->internaldate < k->to;
-	case KEY_MODSEQ:
-		return row->modseq >= k->number;
-	}
-	return false;
-}
-
-bool search_matches(const struct search *q, const struct mail_row *row)
-{
-	return key_matches(q, q->root, row);
 }
