@@ -6,11 +6,13 @@
 Each test is a function test_*; NAME picks those that contain it.
 """
 import argparse
+import hmac
 import os
 import random
 import re
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import time
@@ -35,6 +37,11 @@ def lines_are(lines, wanted):
     """Keepalives left out."""
     got = [line for line in lines if line != KEEPALIVE]
     check(got == wanted, "expected %r, got %r" % (wanted, got))
+
+
+def sanitized():
+    with open(os.path.join(dm.STAGE, "libexec", "dormouse", "imap"), "rb") as f:
+        return b"__asan_init" in f.read()
 
 
 def client_of(server, version=None, ciphers=None, deflate=False, user="anna"):
@@ -192,6 +199,70 @@ def test_close_notify_while_asleep_ends_the_session(server):
     server.wait(lambda: not server.who("anna"), "the session to be forgotten")
 
 
+def expand_label(digest, secret, label, n):
+    """HKDF-Expand-Label of RFC 8446 7.1, for one block."""
+    full = b"tls13 " + label
+    info = struct.pack(">HB", n, len(full)) + full + b"\0"
+    return hmac.new(secret, info + b"\1", digest).digest()[:n]
+
+
+def memory_of(pid):
+    """What a process has written: its anonymous and private memory."""
+    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
+        for line in maps:
+            w = line.split()
+            if "w" not in w[1]:
+                continue
+            start, end = (int(x, 16) for x in w[0].split("-"))
+            try:
+                mem.seek(start)
+                yield mem.read(end - start)
+            except OSError:
+                pass
+
+
+def test_secrets_are_where_the_session_is_and_nowhere_else(server):
+    """Traffic secrets and keys, known from the client's key log: in one imap while
+    it is awake, nowhere while it sleeps (the state is sealed)."""
+    if not server.root or sanitized():
+        return      # nobody else may look; too much to look through
+    path = os.path.join(server.dir, "keylog")
+    context = ssl.create_default_context(cafile=server.pem + ".crt")
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.keylog_filename = path
+    server.contexts[(None, None)] = context
+    c = client_of(server)
+    with open(path) as f:
+        secrets = [bytes.fromhex(line.split()[2]) for line in f if "_TRAFFIC_SECRET_0" in line]
+    check(len(secrets) == 2, "the key log has %d secrets" % len(secrets))
+    digest, key = ("sha384", 32) if len(secrets[0]) == 48 else ("sha256", 32)
+    if "AES_128" in c.wire.tls.cipher()[0]:
+        key = 16
+    wanted = secrets + [expand_label(digest, s, b"key", key) for s in secrets]
+
+    def holders():
+        found = {}
+        for pid, name in server.processes().items():
+            try:
+                if any(w in block for block in memory_of(pid) for w in wanted):
+                    found[pid] = name
+            except OSError:
+                pass        # it ended
+        return found
+
+    c.ok("SELECT INBOX")
+    found = holders()
+    check(list(found.values()) == ["imap"], "awake: %r" % found)
+    for _ in range(2):
+        c.idle()
+        c.must_sleep()
+        server.wait(lambda: not holders(), "the secrets to be gone")
+        c.done()
+        found = holders()
+        check(list(found.values()) == ["imap"], "awake again: %r" % found)
+    c.close()
+
+
 def test_sleepers_are_told_their_end(server):
     """BYE and close_notify, behind the keepalives, from a process that woke for it."""
     for version in VERSIONS:
@@ -321,8 +392,7 @@ def test_bombs_cost_no_memory(server):
     for pid in server.pids("imap"):
         with open("/proc/%d/status" % pid) as f:
             peaks.append(int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)))
-    with open(os.path.join(dm.STAGE, "libexec", "dormouse", "imap"), "rb") as f:
-        most = 100 << 10 if b"__asan_init" in f.read() else 24 << 10
+    most = (100 if sanitized() else 24) << 10
     check(peaks and max(peaks) < most, "peaks: %r kB" % peaks)
     c.ok("LOGOUT")
 
