@@ -48,7 +48,7 @@ SINGLE = {
     "cp864": "IBM864 CP864",
     "cp866": "IBM866 CP866",
     "cp1125": "CP1125",
-    "mac-roman": "MACINTOSH MAC X-MAC-ROMAN",
+    "mac-roman": "MACINTOSH MAC X-MAC X-MAC-ROMAN",
     "mac-cyrillic": "X-MAC-CYRILLIC",
     "mac-latin2": "X-MAC-CE X-MAC-CENTRALEURROMAN",
     "mac-greek": "X-MAC-GREEK",

@@ -6,8 +6,8 @@
  *
  * Folding is what RFC 5051 (i;unicode-casemap) describes: each character in
  * title case, then decomposed (compatibly, without reordering marks). So
- * "Grüße" is found by "GRÜSSE"'s beginning "grü", in either way of writing
- * the u, and also by "gru". */
+ * "Grüße" is found by "GRÜ", in either spelling of the u, and by "gru", but
+ * not by "GRÜSSE". */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
