@@ -6,8 +6,8 @@
  * The stack holds the parts that are open: multiparts, messages in messages
  * (each an attachment and the message in it), and the leaf that lines go to
  * now. A boundary line closes all above the multipart it belongs to. The line
- * end before it is the boundary's (RFC 2046 5.1.1), unless a header needs it
- * for its empty line. */
+ * end before it is the boundary's (RFC 2046 5.1.1: body-part), also when it had
+ * been taken for a header's empty line. */
 #include "imap/message-parse.h"
 
 #include <assert.h>
@@ -43,6 +43,7 @@ struct message_parser {
 	bool is_boundary, begins_part;	/* of this line */
 	bool last_cr;		/* the last byte was CR */
 	uint8_t eol;		/* bytes of the last line's end */
+	bool empty_ended;	/* the last line was a header's empty one */
 };
 
 /* ---- words and fields ---- */
@@ -189,12 +190,28 @@ static void boundary_forget(struct message_parser *p, struct level *l)
 	l->boundary_len = 0;
 }
 
+/* The empty line of a header is the end of the line before the boundary, which
+ * takes it back: MIME-part-headers [CRLF *OCTET] delimiter (RFC 2046 5.1.1). */
+static void empty_line_undo(struct message_parser *p, size_t n, uint64_t at)
+{
+	for (size_t i = p->n_levels; i-- > n && p->levels[i].part->body_at > at; ) {
+		struct message_part *part = p->levels[i].part;
+
+		part->body_at = at;
+		if (part->header_at > at)
+			part->header_at = at;
+		part->header_len = at - part->header_at;
+	}
+}
+
 /* Closes all but the first n levels at this place, or where the innermost
  * body begins if that is behind it. */
 static void close_above(struct message_parser *p, size_t n, uint64_t at)
 {
 	uint64_t lines;
 
+	if (p->empty_ended)
+		empty_line_undo(p, n, at);
 	if (p->n_levels > n && at < top(p)->part->body_at)
 		at = top(p)->part->body_at;	/* = header_at in a header */
 	/* A header that ends here may turn out to be one with a message below. */
@@ -274,13 +291,14 @@ static void line_end(struct message_parser *p, bool after_cr)
 
 	p->lines++;
 	p->eol = after_cr ? 2 : 1;
+	p->empty_ended = !p->is_boundary && p->in_header && len == p->eol;
 	if (p->is_boundary) {
 		if (p->begins_part) {
 			struct level *l = top(p);
 
 			part_open(p, child_add(p, l, p->at), l->mime);
 		}
-	} else if (p->in_header && len == p->eol) {
+	} else if (p->empty_ended) {
 		header_end(p, p->at);
 	}
 	line_begin(p);

@@ -515,6 +515,51 @@ static void test_parts_are_found_by_number(void)
 	arena_destroy(&arena);
 }
 
+/* The line end before a boundary is the boundary's (RFC 2046 5.1.1), also where
+ * it could be the empty line of a header. */
+static void test_the_line_end_before_a_boundary_is_no_empty_line(void)
+{
+	static const char text[] = "Content-Type: multipart/mixed; boundary=x\r\n\r\n"
+		"--x\r\nA: 1\r\n\r\n--x\r\nA: 2\r\n\r\n\r\n--x\r\n\r\n--x\r\n"
+		"Content-Type: message/rfc822\r\n\r\n--x\r\n"
+		"Content-Type: message/rfc822\r\n\r\n\r\n--x\r\n"
+		"Content-Type: message/rfc822\r\n\r\nB: 6\r\n\r\n--x\r\n"
+		"Content-Type: multipart/y; boundary=z\r\n\r\n--x\r\n--x--\r\n";
+	static const struct {
+		uint32_t numbers[2];
+		size_t n;
+		const char *header, *body;
+	} rows[] = {
+		{ { 1 }, 1, "A: 1\r\n", "" },
+		{ { 2 }, 1, "A: 2\r\n\r\n", "" },
+		{ { 3 }, 1, "", "" },
+		{ { 4 }, 1, "Content-Type: message/rfc822\r\n", "" },
+		{ { 4, 1 }, 2, "", "" },
+		{ { 5 }, 1, "Content-Type: message/rfc822\r\n\r\n", "" },
+		{ { 5, 1 }, 2, "", "" },
+		{ { 6 }, 1, "Content-Type: message/rfc822\r\n\r\n", "B: 6\r\n" },
+		{ { 6, 1 }, 2, "B: 6\r\n", "" },
+		{ { 7 }, 1, "Content-Type: multipart/y; boundary=z\r\n", "" },
+		{ { 7, 1 }, 2, "", "" },
+		{ { 8 }, 1, "", "" },
+	};
+	struct arena *arena = arena_create();
+
+	for (size_t cut = 1; cut <= sizeof(text); cut++) {
+		const struct message *m = parse_pieces(arena, text, sizeof(text) - 1, cut);
+
+		for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+			const struct message_part *p = message_part_find(m, rows[i].numbers, rows[i].n);
+
+			if (!check_row(p != NULL, i) || p == NULL)
+				continue;
+			check_row(bytes_are(text, p->header_at, p->header_len, rows[i].header), i);
+			check_row(bytes_are(text, p->body_at, p->body_len, rows[i].body), i);
+		}
+	}
+	arena_destroy(&arena);
+}
+
 static void test_a_message_of_one_part_has_part_1(void)
 {
 	static const uint32_t ones[] = { 1, 1, 1 };
@@ -757,6 +802,7 @@ int main(void)
 		UNIT_TEST(test_types),
 		UNIT_TEST(test_structures),
 		UNIT_TEST(test_parts_are_found_by_number),
+		UNIT_TEST(test_the_line_end_before_a_boundary_is_no_empty_line),
 		UNIT_TEST(test_a_message_of_one_part_has_part_1),
 		UNIT_TEST(test_a_header_of_20_mb_is_looked_at_in_part),
 		UNIT_TEST(test_depth_and_parts_are_bounded),
