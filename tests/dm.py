@@ -172,7 +172,8 @@ class Server:
                       'auth_user = "#%d"' % self.AUTH_UID]
         auth = ['passwd_file = "%s"' % self.passwd]
         for key, value in options.items():
-            if key in ("static_password", "static_home"):
+            if key in ("static_password", "static_home", "mechanisms", "pam_service",
+                       "first_valid_uid"):
                 auth.append('%s = "%s"' % (key, value))
             else:
                 lines.append('%s = "%s"' % (key, value) if isinstance(value, str)

@@ -15,6 +15,7 @@ TESTS = {
     "talks-wrapped": ({"fast", "sanitized"}, ["talk.py", "-t", "both", "-m", "always"]),
     "wire": ({"fast", "sanitized"}, ["wire.py"]),
     "certs": ({"fast", "sanitized"}, ["certs.py"]),
+    "sasl": ({"fast", "sanitized"}, ["sasl.py"]),
     "ordinary-user": ({"fast"}, ["ordinary_user.py"]),
     "attack": ({"fast", "sanitized"}, ["attack.py"]),
     "adopt": ({"fast"}, ["adopt.py"]),

@@ -240,7 +240,9 @@ static void test_config_reads_what_it_is_told(void)
 		"log_level = warn\nlog = \"file:/tmp/log\"\n"
 		"listen one { address = \"127.0.0.1\" port = 143 tls = no }\n"
 		"listen two { address = \"::1\" port = 0 }\n"
-		"auth { static_password = \"secret\" static_home = \"/home/%u\" }\n";
+		"auth { static_password = \"secret\" static_home = \"/home/%u\" \n"
+		"mechanisms = \"Plain scram-sha-256\" pam_service = \"/etc/x/imap\"\n"
+		"first_valid_uid = 500 }\nmax_address_sessions = 9\n";
 	char name[] = "/tmp/test-config-XXXXXX";
 	struct config config;
 	struct buf errors;
@@ -266,6 +268,10 @@ static void test_config_reads_what_it_is_told(void)
 	check(config.settings.debug_hop);
 	check(strcmp(config.settings.static_password, "secret") == 0);
 	check(strcmp(config.settings.static_home, "/home/%u") == 0);
+	check(strcmp(config.settings.mechanisms, "Plain scram-sha-256") == 0);
+	check(strcmp(config.settings.pam_service, "/etc/x/imap") == 0);
+	check(config.settings.first_valid_uid == 500);
+	check(config.settings.max_address_sessions == 9);
 	check(config_log_level(&config.settings) == LOG_L_WARN);
 	check(strcmp(config_log_file(&config.settings), "/tmp/log") == 0);
 	require(config.n_listeners == 2);
@@ -275,6 +281,40 @@ static void test_config_reads_what_it_is_told(void)
 	check(config.listeners[1].sa.ss_family == AF_INET6);
 	check(config.listeners[1].port == 0);
 	config_deinit(&config);
+}
+
+static void test_config_refuses_what_auth_could_not_use(void)
+{
+	static const struct {
+		const char *line, *why;
+	} rows[] = {
+		{ "mechanisms = \"\"", "is empty" },
+		{ "mechanisms = \"plain cram-md5\"", "cram-md5 is none" },
+		{ "mechanisms = \"plain,login\"", "plain,login is none" },
+		{ "mechanisms = \"scram-sha-256-plus\"", "is none" },
+		{ "pam_service = \"../shadow\"", "no service of PAM" },
+		{ "pam_service = \"/etc/pam.d/\"", "no service of PAM" },
+		{ "first_valid_uid = 0", "out of range" },
+		{ "first_valid_uid = 4294967295", "out of range" },
+	};
+
+	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+		char name[] = "/tmp/test-config-XXXXXX", text[300];
+		struct config config;
+		struct buf errors;
+
+		snprintf(text, sizeof(text), "listen a { address = \"127.0.0.1\" port = 1 }\n"
+			"auth { %s }\n", rows[i].line);
+		int fd = mkstemp(name);
+		require(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+		close(fd);
+		check_row(config_load(name, &config, &errors) < 0, i);
+		buf_append_u8(&errors, 0);
+		check_row(errors.data && strstr((char *)errors.data, rows[i].why), i);
+		check_row(errors.data && strstr((char *)errors.data, ":2: "), i);
+		buf_deinit(&errors);
+		unlink(name);
+	}
 }
 
 int main(void)
@@ -289,6 +329,7 @@ int main(void)
 		UNIT_TEST(test_word_distance),
 		UNIT_TEST(test_backoff_starts_at_once_then_slows_down),
 		UNIT_TEST(test_config_reads_what_it_is_told),
+		UNIT_TEST(test_config_refuses_what_auth_could_not_use),
 	};
 	return unit_run("config", tests, UNIT_COUNT(tests));
 }

@@ -7,8 +7,11 @@ login queue it prints.
     test_login.py LOGIN-HARNESS AUTH IMAP-LOGIN [NAME...]
 
 Runs as root (then the programs change their user) or as anybody."""
-import base64, hashlib, hmac, os, queue, resource, select, shutil, signal, socket, subprocess, sys, tempfile
+import base64, os, queue, resource, select, shutil, signal, socket, subprocess, sys, tempfile
 import threading, time, traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from scram_client import Scram, b64, stored
 
 HARNESS, AUTH, LOGIN = sys.argv[1:4]
 ROOT = os.geteuid() == 0
@@ -933,47 +936,6 @@ def programs_give_up_their_rights(s):
 
 # ---- SASL exchanges: SCRAM (RFC 5802, RFC 7677), LOGIN, EXTERNAL ----
 
-def b64(data):
-    return base64.b64encode(data if isinstance(data, bytes) else data.encode()).decode()
-
-
-class Scram:
-    """A client's side, able to lie."""
-
-    def __init__(self, user, password, header="n,,", binding=b"", nonce=None):
-        self.password, self.header, self.binding = password.encode(), header, binding
-        self.nonce = nonce or b64(os.urandom(18))
-        self.bare = "n=%s,r=%s" % (user, self.nonce)
-        self.first = header + self.bare
-
-    def final(self, server_first, proof=None, nonce=None):
-        self.server_first = server_first
-        self.attributes = dict(a.split("=", 1) for a in server_first.split(","))
-        assert self.attributes["r"].startswith(self.nonce)
-        assert len(self.attributes["r"]) >= len(self.nonce) + 16
-        salted = hashlib.pbkdf2_hmac("sha256", self.password,
-                                     base64.b64decode(self.attributes["s"]),
-                                     int(self.attributes["i"]))
-        client_key = hmac.digest(salted, b"Client Key", "sha256")
-        stored_key = hashlib.sha256(client_key).digest()
-        without = "c=%s,r=%s" % (b64(self.header.encode() + self.binding),
-                                 nonce or self.attributes["r"])
-        message = ",".join((self.bare, server_first, without)).encode()
-        signature = hmac.digest(stored_key, message, "sha256")
-        self.wanted = "v=" + b64(hmac.digest(hmac.digest(salted, b"Server Key", "sha256"),
-                                             message, "sha256"))
-        if proof is None:
-            proof = bytes(a ^ b for a, b in zip(client_key, signature))
-        return without + ",p=" + b64(proof)
-
-
-def stored(password, iterations=4096, salt=b"0123456789abcdef"):
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
-    keys = (salt, hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest(),
-            hmac.digest(salted, b"Server Key", "sha256"))
-    return "{SCRAM-SHA-256}%d,%s" % (iterations, ",".join(b64(k) for k in keys))
-
-
 SCRAM_USERS = ["fred:%s:IDS::/home/fred::" % stored("geheim"),
                "gina:{PLAIN}offen:IDS::/home/gina::",
                "carl:{SHA256-CRYPT}%s:IDS::/home/carl::" % SHA256]
@@ -1039,12 +1001,6 @@ def scram_refuses_what_is_not_the_password(s):
         c.close()
     s.wait_log("auth: passwd-file(nobody,127.0.0.1): unknown user")
     s.wait_log("auth: passwd-file(carl,127.0.0.1): this user has no keys for SCRAM")
-    for proof in (bytes(32), b"", bytes(31), bytes(33), os.urandom(32)):
-        answer = scram_login(s.client(), "a", "fred", "geheim", proof=proof)
-        assert answer.startswith("a NO [AUTHENTICATIONFAILED]"), (proof, answer)
-    # Another nonce, even if the proof is made for it.
-    assert scram_login(s.client(), "a", "fred", "geheim", nonce="x" * 40) \
-        .startswith("a NO [AUTHENTICATIONFAILED]")
 
 
 @test(**SCRAM)
@@ -1095,49 +1051,6 @@ def scram_exchanges_can_be_cancelled_at_each_step(s):
         time.sleep(0.02)
     assert scram_login(c, "c", "fred", "geheim") == "c OK Logged in."
     s.session()
-
-
-@test(**SCRAM)
-def odd_scram_messages_are_refused(s):
-    good = Scram("fred", "geheim").first
-    for first in ["", "n", "n,,", "n,,n=fred", "n,,n=fred,r=", "y", "x,,n=fred,r=abcdef",
-                  "p=tls-unique,,n=fred,r=abcdefgh", "p=tls-exporter,,n=fred,r=abcdefgh",
-                  "n,,m=1,n=fred,r=abcdefgh", "n,a=gina,n=fred,r=abcdefgh\0",
-                  "n,,n=fred\0,r=abcdefgh", good + "x" * 3000, "\xff\xfe" * 20, "," * 2000,
-                  "n,,n=%s,r=abcdefgh" % ("u" * 1500)] + [good[:n] for n in range(10)]:
-        c = s.client()
-        data = b64(first.encode("latin-1"))
-        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % (data or "="))
-        answer = c.line()
-        if answer.startswith("+ "):     # a name that is nobody's has a challenge, too
-            assert first.startswith("n,,n=u"), first
-            c.send(b64("c=biws,r=x,p=AAAA") + "\r\n")
-            answer = c.line()
-        assert answer.startswith("a NO [AUTHENTICATIONFAILED]"), (first, answer)
-        c.close()
-    one = Scram("fred", "geheim")
-    for change in (lambda m: m[:-1], lambda m: m[:20], lambda m: "", lambda m: "x" * 2048,
-                   lambda m: m.replace("c=biws", "c=eSws"), lambda m: m.replace(",p=", ",q="),
-                   lambda m: m.replace("c=biws", "c="), lambda m: m + "\0", lambda m: m + "AAAA",
-                   lambda m: "a=1," + m, lambda m: m.replace(",r=", ",m=1,r=")):
-        c = s.client()
-        c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(one.first))
-        c.send(b64(change(one.final(challenge(c)))) + "\r\n")
-        answer = c.line()
-        assert answer.startswith("a NO [AUTHENTICATIONFAILED]"), (change, answer)
-        c.close()
-    # Another user in the name of this one, and too much after the end.
-    c, a = s.client(), Scram("fred", "geheim", header="n,a=gina,")
-    c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(a.first))
-    c.send(b64(a.final(challenge(c))) + "\r\n")
-    assert c.line().startswith("a NO [AUTHENTICATIONFAILED]")
-    s.wait_log("invalid credentials (authorization as another user)")
-    c, a = s.client(), Scram("fred", "geheim", header="n,a=fred,")
-    c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(a.first))
-    c.send(b64(a.final(challenge(c))) + "\r\n")
-    assert challenge(c) == a.wanted
-    c.send(b64("more") + "\r\n")
-    assert c.line().startswith("a NO [AUTHENTICATIONFAILED]")
 
 
 @test(mechanisms="scram-sha-256", users=SCRAM_USERS + [
@@ -1268,6 +1181,58 @@ def scram_plus_is_bound_to_its_connection(s):
         .startswith("ok ")
     assert plus(s, 31, good(header="n,,", binding=b""), key, mechanism="SCRAM-SHA-256") \
         .startswith("ok ")
+
+
+@test(**SCRAM)
+def odd_scram_messages_are_refused(s):
+    numbers = iter(range(1, 1000))
+
+    def begin(first):
+        n = next(numbers)
+        s.say("begin %d SCRAM-SHA-256 192.0.%d.1 1 - %s" % (n, n % 250, word(first)), "sent ok")
+        return n, answer(s, n)
+
+    def refused(what, n, last):
+        assert last.startswith("fail code=1 "), (what, last)
+    good = Scram("fred", "geheim").first
+    for first in ["", "n", "n,,", "n,,n=fred", "n,,n=fred,r=", "y", "x,,n=fred,r=abcdef",
+                  "p=tls-unique,,n=fred,r=abcdefgh", "p=tls-exporter,,n=fred,r=abcdefgh",
+                  "n,,m=1,n=fred,r=abcdefgh", "n,a=gina,n=fred,r=abcdefgh\0",
+                  "n,,n=fred\0,r=abcdefgh", "\xff\xfe" * 20, "," * 2000,
+                  good + "x" * 2000 + "\0"] + [good[:n] for n in range(10)]:
+        refused(first, *begin(first))
+    # A name that is nobody's has a challenge, too.
+    n, first = begin("n,,n=%s,r=abcdefgh" % ("u" * 1500))
+    assert first.startswith("challenge "), first
+    s.say("step %d %s" % (n, word("c=biws,r=x,p=AAAA")), "sent ok")
+    refused("long", n, answer(s, n))
+    one = Scram("fred", "geheim")
+    changes = [lambda m: m[:-1], lambda m: m[:20], lambda m: "", lambda m: "x" * 2048,
+               lambda m: m.replace("c=biws", "c=eSws"), lambda m: m.replace(",p=", ",q="),
+               lambda m: m.replace("c=biws", "c="), lambda m: m + "\0", lambda m: m + "AAAA",
+               lambda m: "a=1," + m, lambda m: m.replace(",r=", ",m=1,r=")]
+    lies = [dict(proof=p) for p in (bytes(32), b"", bytes(31), bytes(33), os.urandom(32))] + \
+        [dict(nonce="x" * 40)]      # another nonce, even if the proof is made for it
+    for change, lie in [(c, {}) for c in changes] + [(lambda m: m, lie) for lie in lies]:
+        n, first = begin(one.first)
+        message = change(one.final(first.split(" ")[1], **lie))
+        s.say("step %d %s" % (n, word(message)), "sent ok")
+        refused(message, n, answer(s, n))
+    # Another user in the name of this one; and too much after the end.
+    last = plus(s, next(numbers), Scram("fred", "geheim", header="n,a=gina,"), b"",
+                "192.0.251.1", "SCRAM-SHA-256")
+    assert last.startswith("fail code=1 "), last
+    s.wait_log("invalid credentials (authorization as another user)")
+    own = Scram("fred", "geheim", header="n,a=fred,")
+    n, first = begin(own.first)
+    s.say("step %d %s" % (n, word(own.final(first.split(" ")[1]))), "sent ok")
+    assert answer(s, n) == "challenge %s last=1" % own.wanted
+    s.say("step %d %s" % (n, word("more")), "sent ok")
+    refused("more", n, answer(s, n))
+    # One that is too long does not reach auth.
+    c = s.client()
+    c.send("a AUTHENTICATE SCRAM-SHA-256 %s\r\n" % b64(good + "x" * 3000))
+    assert c.line().startswith("a NO [AUTHENTICATIONFAILED]")
 
 
 @test(**SCRAM)
