@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/fault.h"
@@ -110,6 +111,16 @@ static void on_ignored(void *ctx, int signo)
 	(void)signo;
 }
 
+/* A launcher that adopted a keeper after a restart has not its listener; the keeper
+ * that we succeed has. */
+static int listener(const struct options *opt)
+{
+	struct stat st;
+
+	return opt->succeed && (fstat(IPC_SETUP_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) ?
+	       -1 : IPC_SETUP_FD;
+}
+
 int main(int argc, char **argv)
 {
 	struct options opt;
@@ -127,7 +138,7 @@ int main(int argc, char **argv)
 	log_crash_handler();
 	fault_init();
 	loop = loop_create();
-	keeper = loop ? keeper_create(loop, IPC_SETUP_FD, max_fds) : NULL;
+	keeper = loop ? keeper_create(loop, listener(&opt), max_fds) : NULL;
 	if (!keeper || loop_signal(loop, SIGTERM, on_term, loop) < 0 ||
 	    loop_signal(loop, SIGUSR1, on_usr1, keeper) < 0 ||
 	    loop_signal(loop, SIGHUP, on_ignored, NULL) < 0 ||

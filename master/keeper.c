@@ -650,7 +650,7 @@ struct keeper *keeper_create(struct loop *loop, int listen_fd, uint32_t max_fds)
 	k->holder = (struct conn){ .keeper = k, .kind = CONN_HOLDER, .fd = -1 };
 	k->successor = (struct conn){ .keeper = k, .kind = CONN_SUCCESSOR, .fd = -1 };
 	ret = keeper_table_init(&k->dups, max_fds);
-	if (ret == 0)
+	if (ret == 0 && listen_fd >= 0)
 		ret = loop_add(loop, &k->listen_io, listen_fd, EPOLLIN, keeper_accept, k);
 	if (ret < 0) {
 		keeper_table_deinit(&k->dups);

@@ -8,7 +8,8 @@
 struct keeper;
 struct loop;
 
-/* listen_fd stays the caller's and must outlive the keeper. Descriptors below
+/* listen_fd stays the caller's and must outlive the keeper; -1: it comes with
+ * keeper_succeed(). Descriptors below
  * max_fds are handed out; some of them are left free for messages that come.
  * NULL with errno. */
 struct keeper *keeper_create(struct loop *loop, int listen_fd, uint32_t max_fds);

@@ -453,6 +453,19 @@ class TestServer(Case):
         t.kill("keeper")
         self.assertEqual(t.dormouse("stop").returncode, 0)
 
+    def test_an_upgrade_after_a_restart_that_kept(self):
+        t = self.started()
+        keeper = t.pid_of("keeper")
+        self.assertEqual(t.dormouse("stop", "--keep").returncode, 0)
+        t.process.wait(WAIT)
+        t.start()
+        self.assertEqual(t.pid_of("keeper"), keeper)
+        for _ in range(2):
+            done = t.dormouse("upgrade")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            t.remember()
+        self.assertNotEqual(t.pid_of("keeper"), keeper)
+
     def test_second_instance_is_refused(self):
         t = self.started()
         done = t.dormouse("-F")
