@@ -192,6 +192,11 @@ int master_launcher_begin(struct master *m)
 		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 			return -errno;
 	}
+	/* The launcher tells of a keeper once, and may have told our predecessor. */
+	if (m->opt->keeper_pid > 0) {
+		m->keeper_pidfd = pidfd_open(m->opt->keeper_pid, 0);
+		m->keeper_pid = m->keeper_pidfd >= 0 ? m->opt->keeper_pid : 0;
+	}
 	return launcher_channel(m, LAUNCHER_FD_CHANNEL);
 }
 

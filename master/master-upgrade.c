@@ -135,12 +135,14 @@ static bool left_ended(struct upgrade *u, pid_t pid)
 static int master_become(struct master *m, const struct binaries *next,
 			 const struct binaries *old, const char *how, const char *why)
 {
-	const char *args[] = { "-c", m->opt->config_file, how, why, NULL, NULL };
+	char keeper[16];
+	const char *args[] = { "-c", m->opt->config_file, how, why, "-k", keeper, NULL, NULL };
 	struct spawn sp = { .binaries = next, .program = BINARY_MASTER, .args = args,
 			    .n_fds = 4 + 2 * BINARY_COUNT };
 
+	snprintf(keeper, sizeof(keeper), "%d", (int)m->keeper_pid);
 	if (m->opt->foreground)
-		args[4] = "-F";
+		args[6] = "-F";
 	sp.fds[0] = m->launcher_fd;
 	sp.fds[1] = LAUNCHER_FD_LOCK;
 	sp.fds[2] = spawn_fd_is_socket(LAUNCHER_FD_KEEPER) ? LAUNCHER_FD_KEEPER : -1;

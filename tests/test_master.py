@@ -466,6 +466,17 @@ class TestServer(Case):
             t.remember()
         self.assertNotEqual(t.pid_of("keeper"), keeper)
 
+    def test_the_keeper_is_known_after_a_reload(self):
+        t = self.started()
+        keeper = t.pid_of("keeper")
+        self.assertEqual(t.dormouse("reload").returncode, 0)
+        self.assertEqual(t.pid_of("keeper"), keeper)
+        t.kill("launcher")
+        self.assertEqual(t.pid_of("keeper"), keeper)
+        self.assertTrue(is_alive(keeper))
+        self.assertEqual(t.dormouse("upgrade").returncode, 0)
+        self.assertFalse(is_alive(keeper))
+
     def test_second_instance_is_refused(self):
         t = self.started()
         done = t.dormouse("-F")
