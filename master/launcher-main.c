@@ -94,6 +94,7 @@ static int background(struct launcher_options *opt)
 
 int main(int argc, char **argv)
 {
+	struct activation activation;
 	struct launcher_options opt;
 	int ret = 0;
 
@@ -102,6 +103,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "launcher: started by `dormouse start` only\n");
 		return 2;
 	}
+	activation_take(&activation);	/* by our pid, so before another has it */
+	opt.activation = &activation;
 	if (!opt.foreground && !opt.adopt)
 		ret = background(&opt);
 	signal(SIGPIPE, SIG_IGN);	/* a reader that gave up is an error, no end */

@@ -23,6 +23,11 @@ enum launcher_message {
 				   everything from these from now on */
 	LAUNCHER_SUCCESSOR,	/* master -> launcher: 1 fd: start another keeper that takes over from
 				   the old one through it */
+	LAUNCHER_LISTENERS,	/* launcher -> master: sockets that came with the start. Before any other
+				   message to a master that it starts; until it has been ready once */
+	LAUNCHER_ALIVE,		/* master -> launcher: s what the service manager may show. Now and then, if
+				   there is one; the launcher kills a master that said it once and falls silent */
+	LAUNCHER_RELOADING,	/* master -> launcher: an upgrade or a reload begins; LAUNCHER_READY follows */
 };
 #define LAUNCHER_FD_CHANNEL	3
 #define LAUNCHER_FD_LOCK	4

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,10 +30,15 @@
 #include "lib/loop.h"
 #include "master/backoff.h"
 #include "master/launcher-proto.h"
+#include "master/notify.h"
 #include "master/spawn.h"
 
 /* A keeper has nothing to do at its end but to close descriptors. */
 #define KEEPER_END_MS	5000
+/* For a master whose launcher has just died to have another one. */
+#define POINT_OUT_MS	15000
+#define POINT_OUT_LOOK_MS 20
+#define BARRIER_MS	5000
 
 struct launcher;
 struct watched {
@@ -61,6 +67,12 @@ struct launcher {
 	bool was_ready;			/* it came up once */
 	bool ending;			/* master is not started again */
 	bool keeper_stays;		/* for another start to adopt */
+	/* the service manager */
+	uint64_t watchdog_ms;		/* 0: there is none, or it does not watch */
+	struct loop_timer watchdog_timer;
+	uint64_t heard_ms, ticked_ms;	/* of master, by us */
+	bool master_speaks;		/* it says ALIVE */
+	char status[128];
 	int exit_status;
 };
 
@@ -98,7 +110,63 @@ static int base_dir_make(const char *dir)
 	return -EPERM;
 }
 
-/* Whoever lives of launcher and master has the lock's description open. */
+static bool pid_is(pid_t pid, const char *name)
+{
+	char path[64], comm[32] = "";
+	cleanup_fd int fd = -1;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd >= 0 ? read(fd, comm, sizeof(comm) - 1) : -1;
+	return n > 1 && comm[n - 1] == '\n' && strncmp(comm, name, (size_t)n - 1) == 0 &&
+	       name[n - 1] == '\0';
+}
+
+/* Of the same service, so that a manager's word about us is one about it. */
+static bool pid_is_beside_us(pid_t pid)
+{
+	char paths[2][64] = { "/proc/self/cgroup" }, texts[2][4096];
+	ssize_t n[2];
+
+	snprintf(paths[1], sizeof(paths[1]), "/proc/%d/cgroup", (int)pid);
+	for (int i = 0; i < 2; i++) {
+		cleanup_fd int fd = open(paths[i], O_RDONLY | O_CLOEXEC);
+
+		n[i] = fd >= 0 ? read(fd, texts[i], sizeof(texts[i])) : -1;
+	}
+	return n[0] > 0 && n[0] == n[1] && memcmp(texts[0], texts[1], (size_t)n[0]) == 0;
+}
+
+/* The lock is held, but the service manager wants a start: it saw the launcher die, and
+ * master has started another one already. It is told whom to watch from now on, and there
+ * is nothing to start. 0: the lock is ours after all. 1: told. -EBUSY: it is none of ours. */
+static int lock_holder_point_out(struct launcher *l)
+{
+	uint64_t until_ms = clock_ms() + POINT_OUT_MS;
+
+	while (clock_ms() < until_ms) {
+		char text[16] = "";
+		pid_t pid = pread(l->lock_fd, text, sizeof(text) - 1, 0) > 0 ? atoi(text) : 0;
+
+		if (pid > 1 && pid_is(pid, "launcher")) {
+			if (!pid_is_beside_us(pid))
+				return -EBUSY;
+			log_info("runs-already", "launcher=%d", (int)pid);
+			notify_send("READY=1\nMAINPID=%d\n", (int)pid);
+			/* Before it is seen that we end. */
+			(void)notify_barrier(BARRIER_MS);
+			return 1;
+		}
+		if (flock(l->lock_fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		poll(NULL, 0, POINT_OUT_LOOK_MS);
+	}
+	return -EBUSY;
+}
+
+/* Whoever lives of launcher and master has the lock's description open. 0, -errno, or 1:
+ * the server runs, and that is as well. */
 static int lock_take(struct launcher *l)
 {
 	char path[PATH_MAX], pid[16] = "?";
@@ -112,7 +180,9 @@ static int lock_take(struct launcher *l)
 		return -errno;
 	if (flock(l->lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
-	n = read(l->lock_fd, pid, sizeof(pid) - 1);
+	if (notify_wanted() && (ret = lock_holder_point_out(l)) >= 0)
+		return ret;
+	n = pread(l->lock_fd, pid, sizeof(pid) - 1, 0);
 	if (n > 0)
 		pid[strcspn(pid, "\n")] = '\0';
 	log_error("already-running", "base_dir=%s pid=%s hint=%s",
@@ -266,6 +336,53 @@ static void watched_gone(void *ctx, uint32_t events)
 	}
 }
 
+/* ---- the service manager ---- */
+
+/* It is pinged as long as we run and master answers. A master that hangs is ours to
+ * kill: the manager would kill us, who are not to blame, and then find the lock held. */
+static void watchdog_tick(void *ctx)
+{
+	struct launcher *l = ctx;
+	uint64_t now = clock_ms();
+
+	/* If we were held up ourselves, what master said is still unread. */
+	if (now - l->ticked_ms > l->watchdog_ms / 2)
+		l->heard_ms = now;
+	l->ticked_ms = now;
+	loop_timer_set(l->loop, &l->watchdog_timer, l->watchdog_ms / 4, watchdog_tick, l);
+	if (l->master.pid == 0 || !l->master_speaks || now - l->heard_ms <= l->watchdog_ms / 2) {
+		notify_send("WATCHDOG=1\n");
+		return;
+	}
+	log_error("hangs", "program=master pid=%d silent_ms=%llu", (int)l->master.pid,
+		  (unsigned long long)(now - l->heard_ms));
+	pidfd_send_signal(l->master.pidfd, SIGKILL, NULL, 0);
+	l->master_speaks = false;
+}
+
+static void watchdog_begin(struct launcher *l)
+{
+	l->watchdog_ms = notify_watchdog_ms();
+	l->ticked_ms = l->heard_ms = clock_ms();
+	if (l->watchdog_ms > 0)
+		watchdog_tick(l);
+}
+
+static int alive_read(struct launcher *l, struct ipc_in *in)
+{
+	const char *text = ipc_in_str(in);
+
+	if (!ipc_in_done(in))
+		return -EBADMSG;
+	l->heard_ms = clock_ms();
+	l->master_speaks = true;
+	if (strncmp(text, l->status, sizeof(l->status) - 1) == 0)
+		return 0;
+	snprintf(l->status, sizeof(l->status), "%s", text);
+	notify_send("STATUS=%s\n", l->status);
+	return 0;
+}
+
 /* ---- the channel to master ---- */
 
 static void ready_tell(struct launcher *l, int status)
@@ -307,6 +424,7 @@ static int ending_read(struct launcher *l, struct ipc_in *in)
 		l->ending = true;
 		l->exit_status = (int)status;
 		l->keeper_stays = keep_ms > 0;
+		notify_send("STOPPING=1\n");
 	}
 	return 0;
 }
@@ -346,7 +464,9 @@ static void channel_message(struct launcher *l, struct ipc_in *in)
 	case LAUNCHER_READY:
 		log_debug("ready", "master=%d", (int)l->master.pid);
 		l->was_ready = true;
+		activation_close(l->opt->activation);	/* the keeper has them now */
 		ready_tell(l, 0);
+		notify_send("READY=1\n");
 		break;
 	case LAUNCHER_ENDING:
 		ret = ending_read(l, in);
@@ -356,6 +476,12 @@ static void channel_message(struct launcher *l, struct ipc_in *in)
 		break;
 	case LAUNCHER_SUCCESSOR:
 		ret = successor_read(l, in);
+		break;
+	case LAUNCHER_ALIVE:
+		ret = alive_read(l, in);
+		break;
+	case LAUNCHER_RELOADING:
+		notify_send("RELOADING=1\n");
 		break;
 	default:
 		ret = -EBADMSG;
@@ -459,14 +585,29 @@ static void keeper_succeeded(struct launcher *l)
 static int channel_open(struct launcher *l, int fd)
 {
 	l->channel = fd;
+	l->heard_ms = clock_ms();
+	l->master_speaks = false;
 	return loop_add(l->loop, &l->channel_io, fd, EPOLLIN, channel_ready, l);
+}
+
+static int listeners_send(struct launcher *l, int fd)
+{
+	const struct activation *a = l->opt->activation;
+	struct ipc_out *out;
+
+	if (a->n == 0)
+		return 0;
+	out = ipc_out_create(LAUNCHER_LISTENERS);
+	for (unsigned i = 0; out && i < a->n; i++)
+		ipc_out_fd(out, a->fd[i]);
+	return ipc_send_free(fd, &out);
 }
 
 static int master_spawn(struct launcher *l, pid_t *pid_r)
 {
 	const char *args[] = { "-c", l->opt->config, NULL, NULL };
 	struct spawn sp = { .binaries = &l->binaries, .program = BINARY_MASTER, .args = args,
-			    .n_fds = 3 + BINARY_COUNT };
+			    .n_fds = 3 + BINARY_COUNT, .notify = true };
 	int pair[2], ret;
 
 	if (l->opt->foreground)
@@ -479,7 +620,9 @@ static int master_spawn(struct launcher *l, pid_t *pid_r)
 	sp.fds[2] = l->keeper_listen_fd;
 	for (unsigned i = 0; i < BINARY_COUNT; i++)
 		sp.fds[3 + i] = l->binaries.fd[i];
-	ret = spawn_program(&sp, pid_r);
+	ret = listeners_send(l, pair[0]);
+	if (ret == 0)
+		ret = spawn_program(&sp, pid_r);
 	close(pair[1]);
 	if (ret < 0) {
 		close(pair[0]);
@@ -544,6 +687,7 @@ static void on_stop(void *ctx, int signo)
 
 	l->stops++;
 	log_info("stop", "signal=%d times=%u", signo, l->stops);
+	notify_send("STOPPING=1\n");
 	if (!l->master.pid)
 		launcher_end(l, 0);
 	else
@@ -578,7 +722,7 @@ static void launcher_become(struct launcher *l)
 	const char *args[24] = { "--adopt", "-b", l->opt->base_dir, "-c", l->opt->config,
 				 "--master-pid", master, "-L", level };
 	struct spawn sp = { .binaries = &l->binaries, .program = BINARY_LAUNCHER, .args = args,
-			    .n_fds = 5 + BINARY_COUNT,
+			    .n_fds = 5 + BINARY_COUNT, .notify = true,
 			    .fds = { l->channel, l->lock_fd, l->keeper_listen_fd,
 				     l->master.pidfd, l->keeper.pidfd } };
 	unsigned n = 9;
@@ -621,17 +765,6 @@ static int pid_file_read(const char *path, pid_t *pid_r)
 	return 0;
 }
 
-static bool pid_is_keeper(pid_t pid)
-{
-	char path[64], name[16] = "";
-	cleanup_fd int fd = -1;
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && read(fd, name, sizeof(name) - 1) > 0 &&
-	       strcmp(name, "keeper\n") == 0;
-}
-
 /* A keeper that has outlived its launcher and master. The pid file could be
  * of another boot and the number somebody else's by now: it is believed only
  * if something listens on the keeper's socket and the process has its name. */
@@ -645,7 +778,7 @@ static bool keeper_adopt_orphan(struct launcher *l)
 	    pid_file_read(path, &pid) < 0)
 		return false;
 	pidfd = pidfd_open(pid, 0);
-	if (pidfd < 0 || !pid_is_keeper(pid) ||
+	if (pidfd < 0 || !pid_is(pid, "keeper") ||
 	    path_in_base(l, "keeper", path, sizeof(path)) < 0 ||
 	    ipc_connect(path, &fd) < 0)
 		return false;
@@ -659,9 +792,10 @@ static int begin_fresh(struct launcher *l)
 
 	if (ret == 0)
 		ret = lock_take(l);
-	if (ret < 0)
+	if (ret != 0)
 		return ret;
 	lock_write_pid(l);
+	watchdog_begin(l);
 	if (!keeper_adopt_orphan(l)) {
 		ret = keeper_listen(l);
 		if (ret < 0)
@@ -689,6 +823,8 @@ static int begin_adopted(struct launcher *l)
 	    cloexec(LAUNCHER_FD_MASTER_PID) < 0 || l->opt->master_pid <= 0)
 		return -EBADF;
 	lock_write_pid(l);
+	notify_send("MAINPID=%d\n", (int)getpid());
+	watchdog_begin(l);
 	ret = channel_open(l, LAUNCHER_FD_CHANNEL);
 	if (ret < 0)
 		return ret;
@@ -733,6 +869,7 @@ static int binaries_begin(struct launcher *l)
 	return ret;
 }
 
+/* 0, -errno, or 1: there is nothing to do. */
 static int launcher_begin(struct launcher *l)
 {
 	int ret;
@@ -773,12 +910,13 @@ int launcher_run(const struct launcher_options *opt)
 
 	l.keeper.launcher = l.master.launcher = l.successor.launcher = &l;
 	ret = launcher_begin(&l);
-	if (ret < 0) {
+	if (ret != 0) {
 		/* What is known better has been logged where it was known. */
-		log_error("start", "error=%s", log_str(strerror(-ret)));
-		ready_tell(&l, EXIT_FAILURE);
+		if (ret < 0)
+			log_error("start", "error=%s", log_str(strerror(-ret)));
+		ready_tell(&l, ret < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 		loop_destroy(&l.loop);
-		return EXIT_FAILURE;
+		return ret < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	loop_run(l.loop);
 	if (!l.keeper_stays)

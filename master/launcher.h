@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "lib/log.h"
+#include "master/notify.h"
 
 struct launcher_options {
 	const char *base_dir;
@@ -17,6 +18,7 @@ struct launcher_options {
 	/* --adopt: master and keeper run already. */
 	bool adopt;
 	pid_t master_pid, keeper_pid;	/* 0: none */
+	struct activation *activation;	/* a fresh start's; taken over */
 	/* A byte is written here when the server is up (its exit status, 0) or
 	 * will not come up; -1: nobody waits. */
 	int ready_fd;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "master/listeners.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -14,6 +16,7 @@
 #include "lib/log.h"
 #include "master/config.h"
 #include "master/items.h"
+#include "master/notify.h"
 
 /* Clients that come while imap-login is being restarted wait here. */
 #define LISTEN_BACKLOG	1024
@@ -61,6 +64,69 @@ bool listener_listens(int fd)
 	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) == 0 && value;
 }
 
+/* ---- those that came with the start (systemd's socket units) ---- */
+
+static bool address_is(int fd, const struct config_listener *l)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	const struct sockaddr_in *a = (const void *)&sa, *b = (const void *)&l->sa;
+	const struct sockaddr_in6 *a6 = (const void *)&sa, *b6 = (const void *)&l->sa;
+
+	memset(&sa, 0, sizeof(sa));
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0 || sa.ss_family != l->sa.ss_family)
+		return false;
+	if (sa.ss_family == AF_INET)
+		return a->sin_port == b->sin_port && a->sin_addr.s_addr == b->sin_addr.s_addr;
+	return sa.ss_family == AF_INET6 && a6->sin6_port == b6->sin6_port &&
+	       memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) == 0;
+}
+
+static bool is_stream(int fd)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
+}
+
+/* The one for l, now the caller's, or -1. */
+static int given_take(struct activation *given, const struct config_listener *l)
+{
+	for (unsigned i = 0; i < given->n; i++) {
+		int fd = given->fd[i];
+
+		if (!address_is(fd, l) || !is_stream(fd) || !listener_listens(fd))
+			continue;
+		if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+			continue;
+		given->fd[i] = given->fd[--given->n];
+		return fd;
+	}
+	return -1;
+}
+
+/* Whoever left them there, clients would wait in them for ever. */
+static void given_end(struct activation *given)
+{
+	for (unsigned i = 0; i < given->n; i++) {
+		char address[INET6_ADDRSTRLEN] = "?";
+		struct sockaddr_storage sa;
+		socklen_t len = sizeof(sa);
+
+		memset(&sa, 0, sizeof(sa));
+		if (getsockname(given->fd[i], (struct sockaddr *)&sa, &len) == 0)
+			inet_ntop(sa.ss_family, sa.ss_family == AF_INET6 ?
+				  (void *)&((struct sockaddr_in6 *)&sa)->sin6_addr :
+				  (void *)&((struct sockaddr_in *)&sa)->sin_addr,
+				  address, sizeof(address));
+		log_warn("activation", "address=%s port=%u error=%s", address,
+			 listener_port(given->fd[i]),
+			 log_str("no listen section has this address and port; not used"));
+	}
+	activation_close(given);
+}
+
 static bool listener_is_configured(const struct config *config, const char *item)
 {
 	char name[128];
@@ -89,17 +155,22 @@ static void listeners_end_old(const struct config *config, const struct items *i
 	}
 }
 
-static int listener_prepare(const struct config_listener *l, struct items *items)
+static int listener_prepare(const struct config_listener *l, struct items *items,
+			    struct activation *given)
 {
 	char name[128];
 	bool kept;
-	int fd, ret;
+	int fd, ret, came = given_take(given, l);
 
 	listener_item_name(l, name, sizeof(name));
 	fd = items_get(items, name);
 	kept = listener_listens(fd);
-	if (!kept) {
-		ret = listener_open(l, &fd);
+	if (kept) {
+		/* The same socket, from the start before. */
+		fd_close(&came);
+	} else {
+		fd = came;
+		ret = came >= 0 ? 0 : listener_open(l, &fd);
 		if (ret == 0)
 			ret = items_put(items, name, fd);
 		if (ret < 0) {
@@ -110,23 +181,24 @@ static int listener_prepare(const struct config_listener *l, struct items *items
 		}
 	}
 	log_info("listen", "name=%s address=%s port=%u%s", l->name, l->address,
-		 listener_port(fd), kept ? " kept=yes" : "");
+		 listener_port(fd), kept ? " kept=yes" : came >= 0 ? " activated=yes" : "");
 	return 0;
 }
 
 int listeners_prepare(const struct config *config, struct items *items,
-		      const char **missing_r)
+		      struct activation *given, const char **missing_r)
 {
 	int ret = 0;
 
 	listeners_end_old(config, items);
 	for (unsigned i = 0; i < config->n_listeners && ret == 0; i++) {
-		ret = listener_prepare(&config->listeners[i], items);
+		ret = listener_prepare(&config->listeners[i], items, given);
 		if (ret < 0 && missing_r != NULL) {
 			*missing_r = config->listeners[i].name;
 			ret = 0;
 		}
 	}
+	given_end(given);
 	return ret;
 }
 

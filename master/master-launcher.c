@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
@@ -17,6 +18,9 @@
 #include "master/launcher-proto.h"
 #include "master/master-private.h"
 #include "master/spawn.h"
+
+/* So often it is told how many sessions there are, if nobody wants it more often. */
+#define ALIVE_MS	5000
 
 static void launcher_ready_io(void *ctx, uint32_t events);
 
@@ -35,9 +39,49 @@ int master_launcher_send(struct master *m, struct ipc_out **out)
 	return -ENOTCONN;
 }
 
+/* From the holder's own words, for people. */
+static void alive_text(struct master *m, char *text, size_t size)
+{
+	const struct program *holder = master_program(m, ROLE_HOLDER);
+	const char *held = holder ? strstr(holder->report, "held=") : NULL;
+	const char *awake = holder ? strstr(holder->report, "awake=") : NULL;
+
+	if (m->phase == MASTER_READY && held && awake)
+		snprintf(text, size, "Sessions: %u asleep, %u awake",
+			 (unsigned)strtoul(held + 5, NULL, 10),
+			 (unsigned)strtoul(awake + 6, NULL, 10));
+	else
+		snprintf(text, size, "%s", master_phase_name(m->phase));
+}
+
+static void alive_tell(void *ctx)
+{
+	struct master *m = ctx;
+	struct ipc_out *out;
+	char text[80];
+
+	if (m->alive_ms == 0)
+		return;
+	loop_timer_set(m->loop, &m->alive_timer, m->alive_ms, alive_tell, m);
+	out = ipc_out_create(LAUNCHER_ALIVE);
+	if (out) {
+		alive_text(m, text, sizeof(text));
+		ipc_out_str(out, text);
+	}
+	(void)master_launcher_send(m, &out);
+}
+
 void master_launcher_ready(struct master *m)
 {
 	struct ipc_out *out = ipc_out_create(LAUNCHER_READY);
+
+	(void)master_launcher_send(m, &out);
+	alive_tell(m);
+}
+
+void master_launcher_reloading(struct master *m)
+{
+	struct ipc_out *out = ipc_out_create(LAUNCHER_RELOADING);
 
 	(void)master_launcher_send(m, &out);
 }
@@ -66,7 +110,7 @@ static int launcher_spawn(struct master *m, int channel, int own_pidfd)
 	};
 	struct spawn sp = {
 		.binaries = &m->binaries, .program = BINARY_LAUNCHER, .args = args,
-		.n_fds = 5 + BINARY_COUNT,
+		.n_fds = 5 + BINARY_COUNT, .notify = true,
 		.fds = { channel, LAUNCHER_FD_LOCK,
 			 spawn_fd_is_socket(LAUNCHER_FD_KEEPER) ? LAUNCHER_FD_KEEPER : -1,
 			 own_pidfd, m->keeper_pidfd },
@@ -141,11 +185,24 @@ static void launcher_start(void *ctx)
 
 /* ---- listening to it ---- */
 
+static void listeners_take(struct master *m, struct ipc_in *in)
+{
+	size_t n = ipc_in_fd_count(in);
+
+	activation_close(&m->given);
+	for (size_t i = 0; i < n && i < ACTIVATION_MAX; i++)
+		m->given.fd[m->given.n++] = ipc_in_fd(in);
+}
+
 static void launcher_message(struct master *m, struct ipc_in *in)
 {
 	uint32_t pid;
 	int fd;
 
+	if (ipc_in_type(in) == LAUNCHER_LISTENERS) {
+		listeners_take(m, in);
+		return;
+	}
 	if (ipc_in_type(in) != LAUNCHER_KEEPER) {
 		log_error("protocol", "program=launcher type=%u", ipc_in_type(in));
 		return;
@@ -183,8 +240,20 @@ static void launcher_ready_io(void *ctx, uint32_t events)
 		launcher_start_later(m);
 }
 
+/* The launcher's patience is half of the service manager's. */
+static uint64_t alive_interval_ms(void)
+{
+	uint64_t watchdog_ms = notify_watchdog_ms();
+
+	if (watchdog_ms > 0 && watchdog_ms / 6 < ALIVE_MS)
+		return watchdog_ms / 6 > 0 ? watchdog_ms / 6 : 1;
+	return notify_wanted() ? ALIVE_MS : 0;
+}
+
 int master_launcher_begin(struct master *m)
 {
+	int ret;
+
 	if (!m->opt->with_launcher)
 		return 0;
 	m->launcher_pid = getppid();
@@ -197,12 +266,22 @@ int master_launcher_begin(struct master *m)
 		m->keeper_pidfd = pidfd_open(m->opt->keeper_pid, 0);
 		m->keeper_pid = m->keeper_pidfd >= 0 ? m->opt->keeper_pid : 0;
 	}
-	return launcher_channel(m, LAUNCHER_FD_CHANNEL);
+	ret = launcher_channel(m, LAUNCHER_FD_CHANNEL);
+	if (ret < 0)
+		return ret;
+	/* From the loop: what is done before has time-outs of its own. */
+	m->alive_ms = alive_interval_ms();
+	if (m->alive_ms > 0)
+		loop_timer_set(m->loop, &m->alive_timer, 0, alive_tell, m);
+	/* Listening sockets are there already if there are any. */
+	launcher_ready_io(m, EPOLLIN);
+	return 0;
 }
 
 void master_launcher_end(struct master *m)
 {
 	loop_timer_cancel(m->loop, &m->launcher_timer);
+	loop_timer_cancel(m->loop, &m->alive_timer);
 	loop_remove(m->loop, &m->launcher_io);
 	fd_close(&m->launcher_fd);
 	fd_close(&m->keeper_pidfd);

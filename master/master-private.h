@@ -12,6 +12,7 @@
 #include "master/control.h"
 #include "master/items.h"
 #include "master/master.h"
+#include "master/notify.h"
 #include "master/program.h"
 
 #define MASTER_PROGRAMS_MAX	(3 + 64)
@@ -70,6 +71,9 @@ struct master {
 	uint64_t launcher_started_ms;
 	pid_t launcher_pid, keeper_pid;
 	int keeper_pidfd;
+	struct activation given;	/* listening sockets from the start's caller */
+	uint64_t alive_ms;		/* 0: nobody wants to know */
+	struct loop_timer alive_timer;
 
 	struct certs certs;
 	struct certs_stamp certs_stamp;	/* of the files that were tried last */
@@ -90,6 +94,7 @@ const char *master_phase_name(enum master_phase phase);
 /* master-launcher.c */
 int master_launcher_begin(struct master *m);
 void master_launcher_ready(struct master *m);
+void master_launcher_reloading(struct master *m);
 void master_launcher_ending(struct master *m, int status, uint64_t keep_ms);
 /* 0 or -errno; destroys *out. */
 int master_launcher_send(struct master *m, struct ipc_out **out);

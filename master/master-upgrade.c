@@ -75,6 +75,7 @@ static void upgrade_failed(struct master *m, const char *why)
 		control_end(u->asker, false, why);
 	fd_close(&u->asker);
 	u->step = UPGRADE_NONE;
+	master_launcher_ready(m);	/* as before */
 }
 
 static void check_late(void *ctx)
@@ -138,7 +139,7 @@ static int master_become(struct master *m, const struct binaries *next,
 	char keeper[16];
 	const char *args[] = { "-c", m->opt->config_file, how, why, "-k", keeper, NULL, NULL };
 	struct spawn sp = { .binaries = next, .program = BINARY_MASTER, .args = args,
-			    .n_fds = 4 + 2 * BINARY_COUNT };
+			    .n_fds = 4 + 2 * BINARY_COUNT, .notify = true };
 
 	snprintf(keeper, sizeof(keeper), "%d", (int)m->keeper_pid);
 	if (m->opt->foreground)
@@ -399,6 +400,7 @@ void master_upgrade(struct master *m, bool reload, int asker)
 		 log_str(dir));
 	u->reload = reload;
 	u->asker = asker;
+	master_launcher_reloading(m);
 	binaries_open(&u->next, dir);
 	check_begin(m);
 }

@@ -116,7 +116,8 @@ static int items_complete(struct master *m)
 	/* First what can fail for reasons of others, and leaves no trace. Where sessions are
 	   held already it must not end them all. */
 	bool first = items_get(&m->items, "key") < 0;
-	int ret = listeners_prepare(m->config, &m->items, first ? NULL : &m->no_listener);
+	int ret = listeners_prepare(m->config, &m->items, &m->given,
+				    first ? NULL : &m->no_listener);
 
 	if (ret == 0)
 		ret = master_certs_begin(m, first);

@@ -20,7 +20,9 @@
 #define SPAWN_ARGS_MAX	32
 
 /* What a program may know of the surroundings. */
+#define NOTIFY_VARIABLES	2
 static const char *const kept_variables[] = {
+	"NOTIFY_SOCKET", "WATCHDOG_USEC",	/* with spawn.notify only */
 	"TZ",
 #ifdef DORMOUSE_FAULTS
 	"FAULTS", "FAULTS_FILE", "DORMOUSE_CORE",
@@ -31,12 +33,12 @@ static const char *const kept_variables[] = {
 };
 #define KEPT_VARIABLES	(sizeof(kept_variables) / sizeof(kept_variables[0]))
 
-static int environment_reduce(void)
+static int environment_reduce(bool notify)
 {
 	char *values[KEPT_VARIABLES] = { NULL };
 	int ret = 0;
 
-	for (size_t i = 0; i < KEPT_VARIABLES; i++) {
+	for (size_t i = notify ? 0 : NOTIFY_VARIABLES; i < KEPT_VARIABLES; i++) {
 		const char *value = getenv(kept_variables[i]);
 
 		values[i] = value ? strdup(value) : NULL;
@@ -141,7 +143,7 @@ static int exec_program(const struct spawn *sp, int *error_fd)
 	if (ret == 0)
 		ret = descriptors_arrange(sp, error_fd, &exe_fd);
 	if (ret == 0)
-		ret = environment_reduce();
+		ret = environment_reduce(sp->notify);
 	if (ret < 0)
 		return ret;
 	script_pass_on(exe_fd);

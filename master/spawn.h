@@ -19,6 +19,8 @@ struct spawn {
 	 * there: a closed number would soon be something else's. */
 	int fds[SPAWN_FDS_MAX];
 	unsigned n_fds;
+	/* launcher and master alone are told where the service manager listens. */
+	bool notify;
 };
 /* 0 once the program runs (exec succeeded), else -errno. Its session is its
  * own, so that a terminal's interrupt reaches only whom the shell started. */

@@ -70,6 +70,7 @@ class Tree:
             os.chmod(path, 0o755)
         self.write_config(config)
         self.process = None
+        self.env = None
         self.seen_pids = set()
 
     def write_config(self, text, path=None):
@@ -85,7 +86,7 @@ class Tree:
         with open(self.log_path, "a") as log:
             self.process = subprocess.Popen(
                 [os.path.join(self.dir, "bin", "dormouse"), "-F", "-c", self.conf],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env)
         self.wait_ready()
 
     def wait_ready(self):
@@ -605,6 +606,199 @@ class TestServer(Case):
         done = t.dormouse("-F")
         self.assertEqual(done.returncode, 1)
         self.assertIn("base-dir", done.stderr)
+
+
+class ServiceManager:
+    """As systemd to those it starts: a socket for what they say."""
+
+    def __init__(self, t, name, watchdog_us=None):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(name)
+        self.socket.settimeout(WAIT)
+        self.said = []
+        t.env = dict(os.environ, NOTIFY_SOCKET=name.replace("\0", "@"))
+        if watchdog_us:
+            t.env["WATCHDOG_USEC"] = str(watchdog_us)
+
+    def hear(self, wanted):
+        """All lines up to and with the wanted one."""
+        lines = []
+        while wanted not in lines:
+            data, fds, _, _ = socket.recv_fds(self.socket, 4096, 4)
+            for fd in fds:
+                os.close(fd)
+            lines += [l for l in data.decode().split("\n") if l]
+        return lines
+
+    def close(self):
+        self.socket.close()
+
+
+class TestServiceManager(Case):
+    def manager(self, t, abstract=False, **more):
+        name = "\0dm-test-%d" % os.getpid() if abstract else os.path.join(t.dir, "notify")
+        m = ServiceManager(t, name, **more)
+        self.addCleanup(m.close)
+        return m
+
+    def environment(self, pid):
+        with open("/proc/%d/environ" % pid, "rb") as f:
+            return {v.split(b"=")[0].decode() for v in f.read().split(b"\0")}
+
+    def test_life_as_it_is_told(self):
+        for abstract in (False, True):
+            with self.subTest(abstract=abstract):
+                t = self.tree()
+                m = self.manager(t, abstract)
+                t.start()
+                self.assertNotIn("MAINPID=%d" % t.pid_of("launcher"), m.hear("READY=1"))
+                m.hear("STATUS=ready")
+                self.assertEqual(t.dormouse("reload").returncode, 0)
+                m.hear("RELOADING=1")
+                m.hear("READY=1")
+                launcher = t.pid_of("launcher")
+                t.write_config("nonsense = 1\n" + LISTEN)
+                os.kill(launcher, signal.SIGHUP)
+                m.hear("RELOADING=1")
+                m.hear("READY=1")
+                t.write_config(LISTEN)
+                self.assertEqual(t.dormouse("upgrade").returncode, 0)
+                m.hear("RELOADING=1")
+                m.hear("READY=1")
+                self.assertEqual(t.pid_of("launcher"), launcher)
+                _, launcher = t.kill("launcher")
+                m.hear("MAINPID=%d" % launcher)
+                m.hear("READY=1")
+                t.kill("master")
+                m.hear("READY=1")
+                self.assertEqual(t.dormouse("stop").returncode, 0)
+                m.hear("STOPPING=1")
+
+    def test_only_launcher_and_master_know_of_it(self):
+        t = self.tree()
+        self.manager(t, watchdog_us=10**9)
+        t.start()
+        self.assertEqual(t.dormouse("upgrade").returncode, 0)
+        t.kill("launcher")
+        t.kill("master")
+        known = {"NOTIFY_SOCKET", "WATCHDOG_USEC"}
+        for name in ("launcher", "master"):
+            self.assertLessEqual(known, self.environment(t.pid_of(name)), name)
+        if os.geteuid() == 0:   # others are not dumpable
+            for name in ("keeper", "auth", "imap-login/1", "imap", "imap-hibernate"):
+                self.assertFalse(known & self.environment(t.pid_of(name)), name)
+
+    def test_a_master_that_hangs_is_replaced(self):
+        t = self.tree()
+        m = self.manager(t, watchdog_us=2000000)
+        t.start()
+        m.hear("WATCHDOG=1")
+        m.hear("STATUS=ready")
+        keeper, master = t.pid_of("keeper"), t.pid_of("master")
+        os.kill(master, signal.SIGSTOP)
+        wait_for("its end", lambda: not is_alive(master))
+        m.hear("READY=1")
+        m.hear("WATCHDOG=1")
+        wait_for("another", t.all_ready)
+        self.assertIn("hangs program=master pid=%d " % master, t.log())
+        self.assertEqual(t.pid_of("keeper"), keeper)
+        t.remember()
+        # The one that follows a launcher's death is watched, too, and so is one
+        # that a reload has made.
+        t.kill("launcher")
+        self.assertEqual(t.dormouse("reload").returncode, 0)
+        master = t.pid_of("master")
+        os.kill(master, signal.SIGSTOP)
+        wait_for("its end", lambda: not is_alive(master))
+        wait_for("another", t.all_ready)
+        t.remember()
+
+    def test_a_start_while_it_runs_points_the_manager_to_it(self):
+        t = self.tree()
+        m = self.manager(t)
+        t.start()
+        m.hear("READY=1")
+        _, launcher = t.kill("launcher")
+        m.hear("READY=1")
+        with open(t.log_path, "a") as log:
+            second = subprocess.Popen([t.dir + "/bin/dormouse", "-F", "-c", t.conf], env=t.env,
+                                      stdin=subprocess.DEVNULL, stderr=log)
+            self.assertIn("READY=1", m.hear("MAINPID=%d" % launcher))
+            m.hear("BARRIER=1")
+            self.assertEqual(second.wait(WAIT), 0)
+        self.assertEqual(t.pid_of("launcher"), launcher)
+        self.assertTrue(t.all_ready())
+
+
+# Descriptors 3, 4, ... and whom they are for, as systemd passes them.
+ACTIVATE = """import os, sys
+fds = [os.dup(int(a)) for a in sys.argv[1].split(",")]
+high = [os.dup2(fd, 50 + i) for i, fd in enumerate(fds)]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i)
+os.environ.update(LISTEN_PID=str(os.getpid() + int(sys.argv[2])), LISTEN_FDS=str(len(fds)),
+                  LISTEN_FDNAMES=":".join("x" for _ in fds))
+os.closerange(3 + len(fds), 100)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+class TestActivation(Case):
+    def sockets(self):
+        """One that will be configured, one that listens, one that does not, one of UDP."""
+        made = [socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0)),
+                socket.socket(), socket.socket(type=socket.SOCK_DGRAM)]
+        made[2].bind(("127.0.0.1", 0))
+        made[3].bind(("127.0.0.1", 0))
+        for s in made:
+            self.addCleanup(s.close)
+        return made
+
+    def activate(self, t, sockets, *args, other=0):
+        fds = [s.fileno() for s in sockets]
+        command = [sys.executable, "-c", ACTIVATE, ",".join(map(str, fds)), str(other),
+                   t.dir + "/bin/dormouse", *args, "-c", t.conf]
+        log = open(t.log_path, "a")
+        self.addCleanup(log.close)
+        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def test_sockets_that_are_configured_are_used(self):
+        for args in (("-F",), ("start",)):
+            with self.subTest(args=args):
+                t = self.tree()
+                made = self.sockets()
+                port = made[1].getsockname()[1]
+                t.write_config('log = "file:%s"\nlisten a { address = "127.0.0.1" port = %d }\n' %
+                               (t.log_path, port))
+                process = self.activate(t, made, *args)
+                if args == ("-F",):
+                    t.process = process
+                else:
+                    self.assertEqual(process.wait(WAIT), 0)
+                t.wait_ready()
+                for s in made:      # whoever has them now is the server
+                    s.close()
+                log = t.log()
+                self.assertIn("listen name=a address=127.0.0.1 port=%d activated=yes" % port, log)
+                self.assertEqual(log.count("activation address=127.0.0.1 port="), 3)
+                socket.create_connection(("127.0.0.1", port), WAIT).close()
+                t.kill("master")
+                self.assertEqual(t.dormouse("upgrade").returncode, 0)
+                t.remember()
+                self.assertEqual(t.ports(), {"a": ("127.0.0.1", port)})
+                self.assertEqual(t.log().count("activated=yes"), 1)     # then the keeper has it
+                socket.create_connection(("127.0.0.1", port), WAIT).close()
+                self.assertEqual(t.dormouse("stop").returncode, 0)
+                with self.assertRaises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", port), WAIT)
+
+    def test_sockets_for_another_process_are_not(self):
+        t = self.tree()
+        made = self.sockets()
+        t.write_config('listen a { address = "127.0.0.1" port = %d }\n' % made[1].getsockname()[1])
+        process = self.activate(t, made, "-F", other=1)
+        self.assertEqual(process.wait(WAIT), 1)
+        self.assertIn("Address already in use", t.log())
 
 
 class TestControl(Case):
