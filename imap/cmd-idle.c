@@ -34,7 +34,14 @@ static int compare_and_tell(struct session *s)
 			holder_link_compare_later(s->holder);
 		return -EIO;
 	}
-	return view_tell(s, true);
+	ret = view_tell(s, true);
+	if (ret >= 0 && mailbox_put_off(s->box)) {
+		/* The same; and it must not be slept over. */
+		if (s->holder != NULL && s->idle_tag != NULL)
+			holder_link_compare_later(s->holder);
+		return -EIO;
+	}
+	return ret;
 }
 
 /* Watch, compare, tell, in this order: what comes after the comparison is an

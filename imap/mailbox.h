@@ -94,6 +94,9 @@ int mailbox_sync(struct mailbox *box);
 /* Did the last sync take something for granted? In a large mailbox what others change in the very moment of a change
  * of ours may be found some seconds late. If so, the next sync does not: sync again before doing nothing for a while. */
 bool mailbox_doubt(struct mailbox *box);
+/* The last sync said 0, but could not write down what is new (disk full, read-only): it
+ * is not known yet, and is to be asked for again. */
+bool mailbox_put_off(const struct mailbox *box);
 /* As of the last sync or change of ours. */
 struct mailbox_status {
 	uint32_t uidvalidity, uidnext, messages, unseen, recent, deleted;

@@ -516,14 +516,21 @@ int mailbox_sync(struct mailbox *box)
 	BOX_RETRY(rc, sync_box(box, false));
 	if (rc == 0)
 		box->doubt = false;
+	box->put_off = false;
 	/* On a full disk what is new cannot be written down; what is known can be
 	   read. It is told when there is room. */
 	if ((rc == MAILBOX_E_NOSPACE || rc == MAILBOX_E_READONLY) && row_reload(box)) {
 		log_warn("sync-put-off", "user=%s mailbox=%s error=%s", log_str(box->store->user),
 			 log_str(box->name), log_str(mailbox_strerror(rc)));
+		box->put_off = true;
 		rc = 0;
 	}
 	return rc;
+}
+
+bool mailbox_put_off(const struct mailbox *box)
+{
+	return box->put_off;
 }
 
 bool mailbox_doubt(struct mailbox *box)

@@ -42,6 +42,7 @@ struct mailbox {
 	uint32_t uidvalidity;
 	int dir_fd;
 	bool remote;			/* a network's or FUSE's file system */
+	bool put_off;			/* the last sync could not be written down */
 	bool doubt;			/* the next sync believes nothing (mailbox_doubt()) */
 	bool tmp_due;			/* all was read: a good time to look into tmp/ too */
 	int list_fd, lock_fd;		/* -1 until needed; list_fd is read and append */
