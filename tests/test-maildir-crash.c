@@ -349,14 +349,14 @@ static bool step(struct view *v, uint64_t *seed, int who, uint32_t serial)
 		remove_index();
 		return true;
 	}
-	if (what < 60 && uid) {
-		result = store_flags(box, text, what % 3 ? FLAG_ADD : FLAG_SET,
-				     what % 4 ? MAIL_SEEN : MAIL_DELETED);
-		return strspn(result, "0123456789,:") == strlen(result);
-	}
 	if (what < 70) {
-		result = expunge(box, "1:4294967295");
-		return strspn(result, "0123456789,:") == strlen(result);
+		result = what < 60 && uid ? store_flags(box, text, what % 3 ? FLAG_ADD : FLAG_SET,
+							what % 4 ? MAIL_SEEN : MAIL_DELETED)
+					  : expunge(box, "1:4294967295");
+		if (strspn(result, "0123456789,:") == strlen(result))
+			return true;
+		fprintf(stderr, "\n%s\n", result);
+		return false;
 	}
 	return view_follow(v, false);
 }
@@ -371,8 +371,10 @@ static void follower(int who, uint64_t seed, bool removals, int go_fd, int out_f
 	if (!view_follow(&v, true))
 		_exit(2);
 	for (uint32_t i = 0; i < 150; i++) {
-		if (!step(&v, &seed, who, (uint32_t)who * 100000 + i))
+		if (!step(&v, &seed, who, (uint32_t)who * 100000 + i)) {
+			fprintf(stderr, "\nfollower %d stops at step %u\n", who, i);
 			_exit(3);
+		}
 	}
 	/* When all are done, one last look must make all of them equal. */
 	if (write(out_fd, "x", 1) != 1 || read(go_fd, &ch, 1) != 1)
