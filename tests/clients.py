@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Clients that other people wrote, against the real server.
 
-curl and Python's imaplib always (curl is skipped by name if missing); mbsync,
-neomutt (or mutt) and offlineimap where they are installed. Sessions fall
-asleep after 200 ms between commands, so the slower ones meet sleep as well.
+curl and Python's imaplib, mbsync, offlineimap and neomutt (or mutt); those that
+are missing are skipped by name. What syncs does so both ways, until nothing is
+to do. Sessions fall asleep after 200 ms between commands, so the slower ones
+meet sleep as well.
 """
 import email
 import glob
@@ -288,11 +289,55 @@ SyncState *
     check(len(server.files(user)) == 4, "the deletion did not arrive")
 
 
-def test_mbsync_goes_both_ways(server, user):
-    """Mail, flags, deletions and a new mailbox from either side; then nothing to do."""
-    mbsync = need("mbsync")
+def both_ways(server, user, sync, near_path):
+    """Mail, flags, deletions and a new mailbox from either side; then nothing to do.
+
+    near_path(mailbox): its Maildir on this side."""
+    def near(box="INBOX"):
+        return sorted(glob.glob("%s/[nc]*/*" % near_path(box)))
+
+    def state():
+        return near(), near("Here"), near("There"), server.files(user), \
+            server.files(user, "Here"), server.files(user, "There")
+
     for i in range(4):
         server.deliver(user, subject="far%d" % i)
+    sync()
+    check(len(near()) == 4, "mirrored: %r" % near())
+    # near: a new message, one read, one deleted, a new mailbox
+    with open(near_path("INBOX") + "/new/1700000000.M1P1.near", "w") as f:
+        f.write("Subject: near\n\nfrom here\n")
+    first, second = near()[1], near()[2]
+    os.unlink(first)
+    os.rename(second, os.path.join(near_path("INBOX"), "cur",
+                                   os.path.basename(second).split(":")[0] + ":2,S"))
+    for sub in ("", "/cur", "/new", "/tmp"):
+        os.mkdir(near_path("Here") + sub)
+    with open(near_path("Here") + "/cur/1700000001.M1P1.here:2,", "w") as f:
+        f.write("Subject: here\n\nx\n")
+    # far: one flagged, one new, a new mailbox
+    c = session(server, user)
+    good(c.select())
+    good(c.store("4", "+FLAGS", r"(\Flagged)"))
+    good(c.create("There"))
+    good(c.append("There", None, None, (MESSAGE % ("there", "one")).encode()))
+    c.logout()
+    server.deliver(user, subject="late")
+    sync()
+    check(len(server.files(user)) == 5, "far: %r" % server.files(user))
+    check(len(near()) == 5, "near: %r" % near())
+    check(sum(p.endswith("S") for p in server.files(user)) == 1, "the flag did not arrive")
+    check(sum(":2,F" in p for p in near()) == 1, "the flag did not come")
+    check(len(server.files(user, "Here")) == 1, "the mailbox did not arrive")
+    check(len(near("There")) == 1, "the mailbox did not come")
+    sync()
+    before = state()
+    sync()
+    check(state() == before, "there was still something to do")
+
+
+def test_mbsync_goes_both_ways(server, user):
+    mbsync = need("mbsync")
     home = os.path.join(server.dir, "both-" + user)
     conf = os.path.join(home, "mbsyncrc")
     os.makedirs(os.path.join(home, "mail"))
@@ -317,48 +362,13 @@ Create Both
 Expunge Both
 SyncState *
 """.format(port=server.port, user=user, home=home))
-
-    def sync():
-        run(mbsync, "-c", conf, "all", env=dict(os.environ, HOME=home))
-
-    def near(box="INBOX"):
-        return sorted(glob.glob("%s/mail/%s/[nc]*/*" % (home, box)))
-
-    def state():
-        return near(), near("INBOX/.Here"), server.files(user), server.files(user, "Here")
-
-    sync()
-    check(len(near()) == 4, "mirrored: %r" % near())
-    # near: a new message, one read, one deleted, a new mailbox; far: one read, one new
-    with open(home + "/mail/INBOX/new/1700000000.M1P1.near", "w") as f:
-        f.write("Subject: near\n\nfrom here\n")
-    first, second = near()[0], near()[1]
-    os.unlink(first)
-    os.rename(second, os.path.join(home, "mail/INBOX/cur",
-                                   os.path.basename(second).split(":")[0] + ":2,S"))
-    run(sys.executable, "-c", "import mailbox; mailbox.Maildir(%r).add_folder('Here').add("
-        "b'Subject: here\\n\\nx\\n')" % (home + "/mail/INBOX"))
-    c = session(server, user)
-    good(c.select())
-    good(c.store("4", "+FLAGS", r"(\Flagged)"))
-    c.logout()
-    server.deliver(user, subject="late")
-    sync()
-    check(len(server.files(user)) == 5, "far: %r" % server.files(user))
-    check(len(near()) == 5, "near: %r" % near())
-    check(sum(p.endswith("S") for p in server.files(user)) == 1, "the flag did not arrive")
-    check(sum(":2,F" in p for p in near()) == 1, "the flag did not come")
-    check(len(server.files(user, "Here")) == 1, "the mailbox did not arrive")
-    sync()
-    before = state()
-    sync()
-    check(state() == before, "there was still something to do")
+    both_ways(server, user,
+              lambda: run(mbsync, "-c", conf, "all", env=dict(os.environ, HOME=home)),
+              lambda box: home + "/mail/INBOX" + ("" if box == "INBOX" else "/." + box))
 
 
-def test_offlineimap_mirrors(server, user):
+def test_offlineimap_goes_both_ways(server, user):
     program = need("offlineimap")
-    for i in range(5):
-        server.deliver(user, subject="m%d" % i)
     home = os.path.join(server.dir, "offlineimap-" + user)
     os.makedirs(home)
     conf = os.path.join(home, "rc")
@@ -382,9 +392,9 @@ ssl = no
 starttls = no
 auth_mechanisms = PLAIN
 """.format(home=home, port=server.port, user=user))
-    run(program, "-c", conf, "-o", "-u", "quiet", env=dict(os.environ, HOME=home))
-    near = glob.glob(home + "/mail/INBOX/*/*")
-    check(len(near) == 5, "mirrored: %r" % near)
+    both_ways(server, user, lambda: run(program, "-c", conf, "-o", "-u", "quiet",
+                                        env=dict(os.environ, HOME=home)),
+              lambda box: home + "/mail/" + box)
 
 
 def test_mutt_reads_and_saves(server, user):
@@ -404,6 +414,15 @@ def test_mutt_reads_and_saves(server, user):
     run_in_terminal(mutt, "-n", "-F", conf, "-f", url + "/INBOX", "-e", keys,
                     env=dict(os.environ, HOME=home, TERM="xterm"))
     check(len(server.files(user, "Saved")) == 3, "saved: %r" % server.files(user, "Saved"))
+    # A second time: one deleted, one flagged; then nothing to do.
+    keys = "push '<first-entry><delete-message><next-entry><flag-message><quit>'"
+    for _ in range(2):
+        run_in_terminal(mutt, "-n", "-F", conf, "-f", url + "/Saved", "-e", keys,
+                        env=dict(os.environ, HOME=home, TERM="xterm"))
+        files = server.files(user, "Saved")
+        check(len(files) == 2, "left: %r" % files)
+        check(sum("F" in f.partition(":2,")[2] for f in files) == 1, "flagged: %r" % files)
+        keys = "push '<sync-mailbox><quit>'"
 
 
 def main():

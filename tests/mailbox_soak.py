@@ -136,7 +136,6 @@ class Group:
     def message(self):
         self.serial += 1
         token = "%s-%d" % (self.user, self.serial)
-        self.tokens.add(token)
         return token, "From: a@example.org\nSubject: %s\n\nbody of %s\n" % (token, token)
 
     # ---- what other programs do ----
@@ -144,6 +143,7 @@ class Group:
     def deliver(self, box):
         token, text = self.message()
         self.server.deliver(self.user, text, box.name)
+        self.tokens.add(token)
         self.happened("deliver", "%s to %s" % (token, box.name))
 
     def deliver_flagged(self, box):
@@ -156,6 +156,7 @@ class Group:
         self.server.own(self.user, tmp)
         flags = "".join(c for c in "FRS" if self.random.random() < 0.4)
         os.rename(tmp, os.path.join(box.path, "cur", name + ":2," + flags))
+        self.tokens.add(token)
         self.happened("deliver to cur", "%s to %s, %s" % (token, box.name, flags))
 
     def a_file(self, box, d=None):
@@ -281,6 +282,7 @@ class Group:
         flags = self.random.sample(FLAGS, self.random.choice((0, 1, 2)))
         line = await session.append(" ".join(flags), text.replace("\n", "\r\n"))
         self.must(line, session, ("OK",))
+        self.tokens.add(token)
         self.happened("APPEND", "%s to %s by %s" % (token, box.name, session))
 
     async def reselect(self, session, box):

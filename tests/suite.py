@@ -26,6 +26,7 @@ TESTS = {
     "kills-wrapped": ({"fast"}, ["kills.py", "-n", "300", "--others", "12", "-t", "both",
                                  "--keepalive", "10"]),
     "weather": ({"fast"}, ["weather.py"]),
+    "clients": ({"fast"}, ["clients.py"]),
     "mailbox-soak": ({"fast"}, ["mailbox_soak.py", "-n", "1500"]),
     "mailbox-soak-short": ({"sanitized"}, ["mailbox_soak.py", "-n", "500", "--sessions", "20",
                                            "--mailboxes", "4"]),
