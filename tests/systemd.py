@@ -27,7 +27,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "openssl", "procps", "libssl3",
             "libmsgpackc2", "libsqlite3-0", "libconfuse2", "libseccomp2", "zlib1g", "libgsasl18",
             "libargon2-1", "libpam0g", "libinotifytools0")
-BOUND_S = 540       # for a whole run in the container
+# A run takes three quarters of a minute, a tree one and a half.
+BOUND_S, TREE_BOUND_S = 270, 270
 WATCHDOG_S = 6
 PREFIX = "/usr/local"
 
@@ -37,11 +38,15 @@ PREFIX = "/usr/local"
 def tree_make(tree):
     if os.path.exists(os.path.join(tree, "ready")):
         return
+    with open("/proc/self/mountinfo") as f:
+        if any(line.split()[4].startswith(os.path.abspath(tree) + "/") for line in f):
+            sys.exit("something is mounted below %s: umount it first" % tree)
     print("making %s (once)" % tree, flush=True)
     shutil.rmtree(tree, ignore_errors=True)
     os.makedirs(tree)
-    done = subprocess.run(["debootstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES),
-                           "bookworm", tree, "http://deb.debian.org/debian"],
+    done = subprocess.run(["timeout", "-k", "10", str(TREE_BOUND_S), "debootstrap",
+                           "--variant=minbase", "--include=" + ",".join(PACKAGES), "bookworm", tree,
+                           "http://deb.debian.org/debian"],
                           capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         sys.exit("debootstrap failed:\n" + done.stdout[-3000:] + done.stderr[-1000:])
@@ -554,6 +559,9 @@ def broken(m, s):
 
 def activation(m, s):
     """The ports are systemd's; the first client starts the server."""
+    systemctl("stop", "dormouse.service")
+    if s.clients:
+        s.expect_bye()
     m.drop_in("dormouse.socket", "[Socket]\nListenStream=\nListenStream=127.0.0.1:143\n"
               "ListenStream=127.0.0.1:1999\n")
     systemctl("start", "dormouse.socket")
