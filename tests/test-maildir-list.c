@@ -61,7 +61,8 @@ static void test_create_refuses(void)
 	} rows[] = {
 		{ "", MAILBOX_E_NAME }, { ".", MAILBOX_E_NAME }, { ".a", MAILBOX_E_NAME },
 		{ "a..b", MAILBOX_E_NAME }, { "a/b", MAILBOX_E_NAME }, { "..", MAILBOX_E_NAME },
-		{ "a\nb", MAILBOX_E_NAME }, { "\xff", MAILBOX_E_NAME }, { "a*", MAILBOX_E_NAME },
+		{ "a\nb", MAILBOX_E_NAME }, { "\xff", MAILBOX_E_NAME }, { "a*", 0 },
+		{ "100%", 0 },	/* RFC 9051 5.1: valid, if hard to LIST */
 		{ "InBoX", MAILBOX_E_EXISTS }, { "there", MAILBOX_E_EXISTS },
 		{ "dormouse", MAILBOX_E_NAME },	/* where the index is */
 	};
@@ -77,7 +78,7 @@ static void test_create_refuses(void)
 	check(mail_store_create(store, name) == MAILBOX_E_NAME);
 	check(mailbox_open(store, "nowhere", &box) == MAILBOX_E_NONEXISTENT);
 	check(mailbox_open(store, "../Maildir", &box) == MAILBOX_E_NONEXISTENT);
-	check_str(list_all(), "INBOX;there;");
+	check_str(list_all(), "INBOX;100%;a*;there;");
 	end();
 }
 
@@ -168,6 +169,26 @@ static void test_open_mailbox_survives_a_rename(void)
 	check_str(mailbox_name(found), "e");
 	mailbox_close(&found);
 	mailbox_close(&box);
+	end();
+}
+
+/* RFC 3501 6.3.5: an error is a target that exists. A name that only has
+ * mailboxes below does not. */
+static void test_rename_among_children(void)
+{
+	static const char *const made[] = { "t.a", "t.a.c", "t.a.a.x", "t.b", "u.c", "v" };
+
+	begin();
+	for (size_t i = 0; i < UNIT_COUNT(made); i++)
+		check(mail_store_create(store, made[i]) == 0);
+	check(mail_store_rename(store, "t.b", "u") == 0);
+	check_str(list_all(), "INBOX;t!+;t.a+;t.a.a!+;t.a.a.x;t.a.c;u+;u.c;v;");
+	/* t.a.c would come where u.c is, u itself is a mailbox now. */
+	check(mail_store_rename(store, "v", "u") == MAILBOX_E_EXISTS);
+	check(mail_store_create(store, "w.c") == 0);
+	check(mail_store_rename(store, "t.a", "w") == MAILBOX_E_EXISTS);
+	check(mail_store_rename(store, "t.a", "t") == 0);
+	check_str(list_all(), "INBOX;t+;t.a!+;t.a.x;t.c;u+;u.c;v;w!+;w.c;");
 	end();
 }
 
@@ -388,6 +409,7 @@ int main(void)
 		UNIT_TEST(test_deleted_mailbox_is_gone_for_those_who_have_it),
 		UNIT_TEST(test_directory_removed_by_others_is_gone),
 		UNIT_TEST(test_open_mailbox_survives_a_rename),
+		UNIT_TEST(test_rename_among_children),
 		UNIT_TEST(test_rename_inbox_moves_its_messages),
 		UNIT_TEST(test_dovecot_maildir_is_adopted),
 		UNIT_TEST(test_unreadable_list_is_put_aside),

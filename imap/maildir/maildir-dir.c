@@ -28,10 +28,9 @@ static bool name_possible(const char *name)
 	    name[0] == '.' || name[len - 1] == '.' || strstr(name, "..") || strchr(name, '/'))
 		return false;
 	for (size_t i = 0; i < len; i++) {
-		/* RFC 9051 5.1: no control characters; and no wildcards, which
-		   no client could name in LIST. */
-		if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f || name[i] == '*' ||
-		    name[i] == '%')
+		/* RFC 9051 5.1: no control characters. Wildcards are valid, and
+		   in names that other programs gave. */
+		if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
 			return false;
 	}
 	return true;

@@ -83,6 +83,37 @@ static int rename_all(struct mail_store *store, const struct dirs *dirs, size_t 
 	return dir_fsync(store->mail_fd, ".");
 }
 
+static bool dirs_have(const struct dirs *dirs, const char *name)
+{
+	for (size_t i = 0; i < dirs->n; i++) {
+		if (!strcmp(dirs->v[i], name))
+			return true;
+	}
+	return false;
+}
+
+/* Would one of old come where another mailbox is? The target itself may be a
+ * name above mailboxes that is none (RFC 5258 3: \NonExistent). */
+static bool in_the_way(const struct dirs *old, size_t old_len, const struct dirs *target,
+		       const char *to)
+{
+	char name[2 * MAILDIR_NAME_MAX + 1];
+
+	for (size_t i = 0; i < old->n; i++) {
+		snprintf(name, sizeof(name), "%s%s", to, old->v[i] + old_len);
+		if (dirs_have(target, name) && !dirs_have(old, name))
+			return true;
+	}
+	return false;
+}
+
+static int by_length(const void *a, const void *b)
+{
+	size_t x = strlen(*(char *const *)a), y = strlen(*(char *const *)b);
+
+	return x < y ? -1 : x > y;
+}
+
 static int rename_tree(struct mail_store *store, const char *from, const char *to)
 {
 	struct dirs old = { 0 }, target = { 0 };
@@ -93,11 +124,14 @@ static int rename_tree(struct mail_store *store, const char *from, const char *t
 		rc = dirs_read(store, to, &target);
 	if (rc == 0 && old.n == 0)
 		rc = MAILBOX_E_NONEXISTENT;
-	/* Not into itself; and nothing is put among what is there. */
+	/* Not into itself. */
 	else if (rc == 0 && !strncmp(to, from, from_len) && to[from_len] == '.')
 		rc = MAILBOX_E_NAME;
-	else if (rc == 0 && target.n > 0)
+	else if (rc == 0 && in_the_way(&old, from_len, &target, to))
 		rc = MAILBOX_E_EXISTS;
+	/* Up into what is above it: each makes room for a longer one. */
+	if (rc == 0)
+		qsort(old.v, old.n, sizeof(old.v[0]), by_length);
 	if (rc == 0)
 		rc = rename_all(store, &old, from_len, to);
 	dirs_free(&old);
