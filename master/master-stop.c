@@ -222,7 +222,7 @@ void master_stop(void *ctx, enum ipc_stop how)
 		stop_enter(m, MASTER_STOP_REST, STOP_NOW, STOP_STEP_MS, "at once");
 		return;
 	}
-	m->keep = how == STOP_REPLACE && m->phase == MASTER_READY;
+	m->keep = how == STOP_REPLACE && m->phase < MASTER_STOP_SESSIONS;
 	stop_enter(m, MASTER_STOP_SESSIONS, m->keep ? STOP_REPLACE : STOP_BYE,
 		   m->config->settings.stop_timeout_ms, m->keep ? "asked to keep" : "asked to");
 }
