@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The figures of doc/figures.md, measured here: bench.py [quick|full] [--write]
+"""The figures of doc/figures.md, measured here: bench.py [quick|full|mailbox] [--write]
 
 quick   100 clients, one run: does it work, and about how fast
 full    1 000 clients, five runs; then as many asleep as the descriptor limit
         allows, at most 15 000 (some ten minutes in all)
+mailbox one mailbox of 100 000 messages (--messages), step by step in turns with
+        Dovecot (bench_mailbox.py); a section of its own in doc/figures.md
 --write     put the table into doc/figures.md
 --only      a part: dormouse, many or dovecot
 --clients   instead of 1 000; --many instead of 15 000
@@ -15,6 +17,7 @@ p99 is that of the best run. The clients live in a process of their own
 through the same.
 """
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -28,6 +31,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import bench_mailbox  # noqa: E402
 import dm  # noqa: E402
 import memory  # noqa: E402
 
@@ -576,6 +580,21 @@ def page(rows, command, notes):
         f.write("\n".join(lines) + kept)
 
 
+def section(name, lines):
+    """Into the part that is kept: between marks of its own."""
+    first, last = "<!-- %s: begin -->" % name, "<!-- %s: end -->" % name
+    with open(FIGURES, errors="replace") as f:
+        old = f.read()
+    text = "\n".join([first] + lines + [last])
+    if first in old:
+        before, rest = old.split(first, 1)
+        new = before + text + rest.split(last, 1)[1]
+    else:
+        new = old.rstrip("\n") + "\n\n" + text + "\n"
+    with open(FIGURES, "w") as f:
+        f.write(new)
+
+
 NOTES = """\
 How it is measured (`tests/bench.py`, `tests/load.py`, `tests/memory.py`):
 - Memory: the sum of Pss over all processes of the server, plus memfd pages that no process has mapped; a sleeper's part is
@@ -622,6 +641,48 @@ def dovecot_figures(clients, runs):
     return f
 
 
+def mailbox_section(a):
+    """One large mailbox: ours and, if it is there, Dovecot's."""
+    runs = a.runs or 5
+    with contextlib.ExitStack() as stack:
+        mail = a.mail or os.path.join(stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="bench-mail-")), "cur")
+        if not os.path.isdir(mail):
+            bench_mailbox.make_mail(mail, a.messages)
+            log("%d messages made" % a.messages)
+        makers = [Dormouse] + ([Dovecot] if not why_no_dovecot() else [])
+        if why_no_dovecot():
+            say("no comparison: " + why_no_dovecot())
+        sides = []
+        for make in makers:
+            server = make(1, after="1h" if make is Dormouse else "0")
+            bench_mailbox.link_mail(mail, os.path.join(server.dir, "home", "b0", "Maildir"),
+                                    dm.Server.MAIL_UID if os.geteuid() == 0 else os.geteuid())
+            stack.enter_context(server)
+            sides.append(bench_mailbox.Side(server.name, server.port, "b0"))
+        names = [side.name for side in sides]
+        took = bench_mailbox.figures(sides, a.messages, runs, log)
+    rows = list(bench_mailbox.rows(took, names))
+    for step, mine, other, ratio in rows:
+        say("%-44s %10.1f ms%s" % (step, mine, "" if other is None else
+                                   " %10.1f ms  %.2f" % (other, ratio)))
+    if a.write:
+        lines = ["## One mailbox of %d messages, side by side with Dovecot" % a.messages, "",
+                 "Measured by `./run bench mailbox` on %s. Machine: %s." % (
+                     datetime.date.today().isoformat(), machine()), "",
+                 "| step | Dormouse | Dovecot %s | ratio |" % dovecot_version(),
+                 "| --- | --- | --- | --- |"]
+        lines += ["| %s | %.1f ms | %s | %s |" % (
+            step, mine, "" if other is None else "%.1f ms" % other,
+            "" if other is None else "%.2f" % ratio) for step, mine, other, ratio in rows]
+        lines += ["", "Medians of %d runs, the two servers in turn at each step; both had seen the whole "
+                  "mailbox before. Messages of 2 to 10 KB," % runs,
+                  "plain TCP, one session, no other load; Dovecot with its default settings for Maildir."]
+        section("bench mailbox", lines)
+        say("written to " + FIGURES)
+    return 1 if any(ratio is not None and ratio > 1.5 for _, _, _, ratio in rows) else 0
+
+
 def most_sleepers(wish):
     """One descriptor each in holder, keeper and load.py, and some to spare."""
     return min(wish, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500)
@@ -630,13 +691,18 @@ def most_sleepers(wish):
 def main():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("size", nargs="?", choices=("quick", "full"), default="quick")
+    p.add_argument("size", nargs="?", choices=("quick", "full", "mailbox"),
+                   default="quick")
     p.add_argument("--write", action="store_true")
     p.add_argument("--only", choices=("dormouse", "many", "dovecot"))
     p.add_argument("--clients", type=int)
     p.add_argument("--many", type=int)
     p.add_argument("--runs", type=int)
+    p.add_argument("--messages", type=int, default=100000)
+    p.add_argument("--mail", help="where the messages of `mailbox` are kept, or made if not there")
     a = p.parse_args()
+    if a.size == "mailbox":
+        return mailbox_section(a)
     full = a.size == "full"
     clients = a.clients or (1000 if full else 100)
     runs = a.runs or (5 if full else 1)
