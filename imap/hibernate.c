@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "imap/command.h"
@@ -67,17 +68,37 @@ const char *hibernate_refusal(struct session *s)
 /* ---- keepalives ---- */
 
 /* How much went out follows from the kernel's count alone. */
-void keepalives_arm(struct session *s)
+int keepalives_arm(struct session *s)
 {
 	struct fence_counts now;
 	uint64_t gone;
+	int ret;
 
-	if (s->ka.count == 0 || fence_read(stream_fd(s->stream), &now, NULL) < 0)
-		return;
+	if (s->ka.count == 0)
+		return 0;
+	ret = fence_read(stream_fd(s->stream), &now, NULL);
+	if (ret < 0)
+		return ret;
 	gone = now.written - s->ka.base;
 	if (now.written < s->ka.base || gone > s->ka.total)
-		return;		/* the fence has moved: not ours any more */
-	(void)stream_set_prelude(s->stream, s->ka.bytes + gone, s->ka.total - gone);
+		return 0;	/* the fence has moved: not ours any more */
+	if (fault("keepalives-arm"))
+		return -ENOMEM;
+	return stream_set_prelude(s->stream, s->ka.bytes + gone, s->ka.total - gone);
+}
+
+/* What is written without the keepalives that are spent would stand in their
+ * place: nothing may be. */
+static void keepalives_arm_or_end(struct session *s)
+{
+	int ret = keepalives_arm(s);
+
+	if (ret == 0)
+		return;
+	(void)shutdown(stream_fd(s->stream), SHUT_RDWR);
+	s->dead = true;
+	s->end_reason = strerror(-ret);
+	loop_stop(s->loop);
 }
 
 /* Still the ones made before, with nothing written beyond them? */
@@ -87,8 +108,16 @@ static bool keepalives_current(struct session *s, uint64_t written)
 	       written - s->ka.base <= s->ka.total;
 }
 
+static bool keepalives_wanted(const struct session *s)
+{
+	return s->idle_tag != NULL && s->set->keepalive_interval_ms > 0 &&
+	       s->set->keepalives_ahead > 0;
+}
+
 /* Step 11: used-up keepalives are followed by one written at once, before new
- * ones are made: two states must not be good with different bytes. */
+ * ones are made: two states must not be good with different bytes. The same
+ * behind a state that had none, and that may be in a late WAKE still (the
+ * settings have changed since). */
 static int keepalives_renew(struct session *s)
 {
 	struct fence_counts now;
@@ -96,7 +125,7 @@ static int keepalives_renew(struct session *s)
 
 	if (ret < 0)
 		return ret;
-	if (s->idle_tag != NULL && keepalives_current(s, now.written) &&
+	if (s->idle_tag != NULL && (s->ka.count > 0 || keepalives_wanted(s)) &&
 	    now.written == s->ka.base + s->ka.total) {
 		stream_puts(s->stream, KEEPALIVE_TEXT);
 		ret = stream_drain(s->stream);
@@ -109,9 +138,9 @@ static int keepalives_make(struct session *s, uint64_t written)
 	if (keepalives_current(s, written))
 		return 0;	/* unspent: the same ones go back to sleep */
 	memset(&s->ka, 0, sizeof(s->ka));
-	if (s->idle_tag == NULL || s->set->keepalive_interval_ms == 0)
-		return 0;
 	s->ka.base = written;
+	if (!keepalives_wanted(s))
+		return 0;
 	return layers_keepalives(s, s->set->keepalives_ahead, &s->ka);
 }
 
@@ -311,10 +340,10 @@ static const char *awake_again(struct session *s, const char *why)
 
 	(void)fault("sleep-again");
 	layers_resume(s);
+	keepalives_arm_or_end(s);
 	ret = session_listen(s);
 	if (ret < 0)
 		session_bye(s, "UNAVAILABLE", "Out of resources.", strerror(-ret));
-	keepalives_arm(s);
 	return why;
 }
 
@@ -468,7 +497,7 @@ static const char *sleep_attempt(struct session *s)
 	buf_deinit(&sealed);
 	if (out == NULL) {
 		layers_resume(s);
-		keepalives_arm(s);
+		keepalives_arm_or_end(s);
 		return state_refusal(s, ret);
 	}
 	/* Step 2: out of epoll before the descriptor travels; unlock; send. */

@@ -125,8 +125,8 @@ const char *hibernate_try(struct session *s);
 /* Unlinks this session's view files (imap/view-file.h), but the one of its newest sleep. */
 void hibernate_forget_views(struct session *s);
 /* Keepalives were made: what of them is not written yet goes before the next
- * byte of output. counts: the fence as of now. */
-void keepalives_arm(struct session *s);
+ * byte of output. 0, or -errno: then nothing may be written at all. */
+int keepalives_arm(struct session *s);
 
 /* ---- wake.c ---- */
 /* Step 10: rebuild from the unsealed state, features first, mailbox second.

@@ -506,7 +506,11 @@ static void wake_serve(struct spare *sp, struct job *job)
 	s->holder = holder_link_create(s, job->reply);
 	if (wake_to_end(s, job->cause)) {
 		st.selected = false;
-		(void)wake_restore(s, &st, false, &bye);
+		/* BYE must not stand where keepalives belong. */
+		if (wake_restore(s, &st, false, &bye) != 0) {
+			(void)shutdown(stream_fd(s->stream), SHUT_RDWR);
+			s->dead = true;
+		}
 	} else {
 		s->changed = !job->unchanged;
 		ret = wake_restore(s, &st, job->cause == WAKE_INPUT && job->unchanged &&

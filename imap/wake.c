@@ -129,8 +129,7 @@ static int restore_keepalives(struct session *s, const struct session_state *st)
 	if (s->ka.count != st->n_keepalives || s->ka.total != total ||
 	    (s->ka.count > 0 && s->ka.base != st->fence.written))
 		return WAKE_E_STATE;
-	keepalives_arm(s);
-	return 0;
+	return keepalives_arm(s);
 }
 
 /* What is left of the state is only the mailbox's. */

@@ -95,6 +95,37 @@ def test_keepalives_decrypt_in_order(server):
             c.close()
 
 
+def test_keepalives_begin_with_a_byte_after_a_reload(server):
+    """A state that has none may be in a late WAKE: the first ones must not lie
+    where that one's answer would, so one goes out at once, before they are made."""
+    for deflate in (False, True):
+        server.options["keepalive_interval"] = "0"
+        server.write_conf()
+        check(server.ctl("reload")[1], "reload")
+        server.wait(server.recovered, "the reload")
+        c = client_of(server, None, None, deflate)
+        c.ok("SELECT INBOX")
+        c.idle()
+        c.must_sleep()
+        server.options["keepalive_interval"] = "1h"
+        server.write_conf()
+        check(server.ctl("reload")[1], "reload")
+
+        def told():
+            server.ctl("wake", c.id())
+            return not c.quiet(0.2)
+        server.wait(told, "the keepalive that moves the fence")
+        check(c.line() == KEEPALIVE, "something else")
+        c.must_sleep()
+        server.ctl("wake", c.id())
+        c.must_sleep()
+        check(c.quiet(0.2), "a needless wake said something")
+        # Both that were made ahead go first.
+        lines, tagged = c.done()
+        check(lines == [KEEPALIVE, KEEPALIVE] and " OK " in tagged, "%r %r" % (lines, tagged))
+        c.close()
+
+
 def test_pieces_of_records_only_wake(server):
     """No command came: it sleeps again, and nothing is lost."""
     for deflate in (False, True):
