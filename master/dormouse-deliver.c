@@ -24,6 +24,7 @@
 #include "master/deliver.h"
 #include "master/dormouse-client.h"
 #include "master/dormouse.h"
+#include "master/owned-dir.h"
 #include "master/recipient.h"
 
 #define USER_TIMEOUT_MS	10000
@@ -213,26 +214,33 @@ static int deliver_to_user(struct invocation *inv, const struct settings *s,
 	return ret == 0 ? store(maildir, mailbox, s->base_dir) : ret;
 }
 
-int recipient_of_dir(const char *dir, struct recipient *r)
+int recipient_of_dir(const char *dir, struct owned_dir *found, struct recipient *r)
 {
-	struct stat st;
+	int ret = owned_dir_find(dir, found);
 
-	if (lstat(dir, &st) < 0)
-		return dormouse_fail("%s: %s", dir, strerror(errno));
-	snprintf(r->user, sizeof(r->user), "uid %u", st.st_uid);
-	r->uid = st.st_uid;
-	r->gid = st.st_gid;
+	if (ret == -ELOOP)
+		return dormouse_fail("%s: a symbolic link of somebody who is not the "
+				     "directory's owner leads there", dir);
+	if (ret == -EPERM)
+		return dormouse_fail("%s: it is root's, and lies in a directory that others "
+				     "can change", dir);
+	if (ret < 0)
+		return dormouse_fail("%s: %s", dir, strerror(-ret));
+	snprintf(r->user, sizeof(r->user), "uid %u", found->uid);
+	r->uid = found->uid;
+	r->gid = found->gid;
 	return 0;
 }
 
 static int deliver_to_dir(struct invocation *inv, const char *mailbox)
 {
+	struct owned_dir dir;
 	struct recipient r = { 0 };
-	int ret = recipient_of_dir(inv->maildir, &r);
+	int ret = recipient_of_dir(inv->maildir, &dir, &r);
 
 	if (ret == 0)
 		ret = recipient_become(&r);
-	return ret == 0 ? store(inv->maildir, mailbox, inv->base_dir) : ret;
+	return ret == 0 ? store(dir.path, mailbox, inv->base_dir) : ret;
 }
 
 int cmd_deliver(struct invocation *inv)

@@ -2,21 +2,111 @@
 /* `dormouse export-uidlist`: finds the mail, becomes its owner, and leaves the
  * work to the program that knows mailboxes. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "master/config.h"
 #include "master/deliver.h"
 #include "master/dormouse.h"
+#include "master/owned-dir.h"
 #include "master/recipient.h"
+
+/* What the user may see of root's: he can trace the program that runs as him. */
+static const char *const kept_variables[] = {
+	"FAULTS", "FAULTS_FILE", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",
+};
+
+static int environment_reduce(void)
+{
+	char *values[sizeof(kept_variables) / sizeof(kept_variables[0])];
+	size_t n = sizeof(values) / sizeof(values[0]);
+	int ret = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *value = getenv(kept_variables[i]);
+
+		values[i] = value ? strdup(value) : NULL;
+	}
+	if (clearenv() != 0 || setenv("PATH", "/usr/bin:/bin", 1) < 0 ||
+	    setenv("LC_ALL", "C", 1) < 0)
+		ret = -1;
+	for (size_t i = 0; i < n; i++) {
+		if (values[i] && setenv(kept_variables[i], values[i], 1) < 0)
+			ret = -1;
+		free(values[i]);
+	}
+	return ret;
+}
+
+/* Its own session, with pipes for descriptors: nothing of root's terminal,
+ * which whoever traces it could read from and type into. */
+static void run_child(const char *mail_dir, const char *index_dir, int out, int err)
+{
+	static const char program[] = DORMOUSE_LIBEXECDIR "/export-uidlist";
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null >= 0 && setsid() >= 0 && prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 &&
+	    environment_reduce() == 0 && dup2(null, 0) >= 0 && dup2(out, 1) >= 0 &&
+	    dup2(err, 2) >= 0 && close_range(3, ~0u, 0) == 0)
+		execl(program, program, mail_dir, index_dir, (char *)NULL);
+	dormouse_fail("%s: %s", program, strerror(errno));
+	_exit(DORMOUSE_FAILED);
+}
+
+/* Its lines name the user's mailboxes; they go to a terminal, perhaps, which
+ * takes U+0080 to U+009F for controls too. */
+static bool pass_on(int from, FILE *to)
+{
+	static unsigned char before;
+	unsigned char text[4096];
+	ssize_t n = read(from, text, sizeof(text));
+
+	for (ssize_t i = 0; i < n; i++) {
+		unsigned char c = text[i];
+		bool control = (c < 0x20 && c != '\n') || c == 0x7f ||
+			       (before == 0xc2 && c >= 0x80 && c < 0xa0);
+
+		putc(control ? '?' : c, to);
+		before = c;
+	}
+	return n > 0 || (n < 0 && errno == EINTR);
+}
+
+static int run_parent(pid_t pid, int out, int err)
+{
+	struct pollfd p[] = { { .fd = out, .events = POLLIN }, { .fd = err, .events = POLLIN } };
+	int status;
+
+	while (p[0].fd >= 0 || p[1].fd >= 0) {
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (p[0].fd >= 0 && p[0].revents != 0 && !pass_on(p[0].fd, stdout))
+			p[0].fd = -1;
+		if (p[1].fd >= 0 && p[1].revents != 0 && !pass_on(p[1].fd, stderr))
+			p[1].fd = -1;
+	}
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR)
+			return DORMOUSE_FAILED;
+	}
+	if (WIFSIGNALED(status))
+		return dormouse_fail("export-uidlist: ended by signal %d", WTERMSIG(status));
+	return WEXITSTATUS(status);
+}
 
 static int run(const char *mail_dir, const char *index_dir)
 {
-	static const char program[] = DORMOUSE_LIBEXECDIR "/export-uidlist";
 	char own[PATH_MAX];
+	int out[2], err[2];
+	pid_t pid;
 
 	if (!*index_dir) {
 		if (snprintf(own, sizeof(own), "%s/.dormouse", mail_dir) >= (int)sizeof(own))
@@ -25,23 +115,27 @@ static int run(const char *mail_dir, const char *index_dir)
 	}
 	if (access(mail_dir, R_OK | W_OK | X_OK) < 0)
 		return dormouse_fail("%s: %s", mail_dir, strerror(errno));
-	execl(program, program, mail_dir, index_dir, (char *)NULL);
-	return dormouse_fail("%s: %s", program, strerror(errno));
+	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
+		return dormouse_fail("export-uidlist: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		return dormouse_fail("export-uidlist: %s", strerror(errno));
+	if (pid == 0)
+		run_child(mail_dir, index_dir, out[1], err[1]);
+	close(out[1]);
+	close(err[1]);
+	return run_parent(pid, out[0], err[0]);
 }
 
 static int export_dir(const char *dir)
 {
+	struct owned_dir found;
 	struct recipient r = { 0 };
-	char *path = realpath(dir, NULL);
-	int ret = path ? recipient_of_dir(path, &r) :
-			 dormouse_fail("%s: %s", dir, strerror(errno));
+	int ret = recipient_of_dir(dir, &found, &r);
 
 	if (ret == 0)
 		ret = recipient_become(&r);
-	if (ret == 0)
-		ret = run(path, "");
-	free(path);
-	return ret;
+	return ret == 0 ? run(found.path, "") : ret;
 }
 
 static int export_user(const struct invocation *inv, const struct settings *s, const char *user)

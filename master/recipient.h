@@ -8,6 +8,7 @@
 #include "lib/limits.h"
 
 struct invocation;
+struct owned_dir;
 struct recipient {
 	char user[USER_NAME_MAX_BYTES + 1];
 	char home[USER_HOME_MAX_BYTES + 1];
@@ -18,8 +19,9 @@ struct recipient {
 int recipient_ask(const struct invocation *inv, const char *user, const char *base_dir,
 		  struct recipient *r);
 /* The owner of a mail directory; there is no home then. root does not write into
- * somebody's directory as root: links in it would lead anywhere. */
-int recipient_of_dir(const char *dir, struct recipient *r);
+ * somebody's directory as root: links in it would lead anywhere. Where it is to
+ * be found then is in *found: its way there was looked at. */
+int recipient_of_dir(const char *dir, struct owned_dir *found, struct recipient *r);
 /* Before the mail is touched. A server that runs as one ordinary user keeps
  * everybody's mail as that user. */
 int recipient_become(const struct recipient *r);

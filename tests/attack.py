@@ -13,16 +13,20 @@ for ptrace; run by an ordinary user those scenarios are left out, and named.
 import array
 import ctypes
 import errno
+import fcntl
 import os
 import pickle
 import platform
 import random
 import re
 import resource
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
+import termios
 import time
 import traceback
 
@@ -1483,6 +1487,134 @@ def what_each_program_holds(server):
         c.close()
 
 
+# ---- what root runs in a user's directory ----
+
+def dormouse(server, *args, **more):
+    return subprocess.run([server.program("dormouse"), *args], input=b"Subject: x\n\nx\n",
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+                          env=server.env, **more)
+
+
+def roots_own(server, name, mode=0o755):
+    """A Maildir of root's, in a directory of root's; all that is in it."""
+    path = os.path.join(server.dir, name)
+    for part in ("", "/cur", "/new", "/tmp"):
+        os.mkdir(path + part)
+    os.chmod(path, mode)
+    return path
+
+
+def everything(path):
+    return sorted(os.path.join(d, f) for d, ds, fs in os.walk(path) for f in ds + fs)
+
+
+def links_lead_root_nowhere(server):
+    """Somebody's ~/Maildir is a link, when root delivers or exports by directory."""
+    roots = roots_own(server, "roots")
+    server.make_maildir("bob", "Aim")
+    bobs = server.maildir("bob", "Aim")
+    home = server.users["anna"][1]
+    nested = os.path.join(home, "nested")
+    link = os.path.join(home, "link")
+    as_uid(server.users["anna"][0], os.symlink, server.dir, nested)
+    for aim in (roots, bobs):
+        before = everything(aim)
+        as_uid(server.users["anna"][0], os.symlink, aim, link)
+        for path in (link, link + "/", nested + aim[len(server.dir):], link + "/cur/.."):
+            for command in (["export-uidlist", path], ["deliver", "-m", path]):
+                out = dormouse(server, *command)
+                check(out.returncode == 1 and re.search(b"link|root's", out.stdout),
+                      "%r: %r" % (command, out))
+        check(everything(aim) == before, "in %s: %r" % (aim, set(everything(aim)) - set(before)))
+        os.unlink(link)
+    # What is root's, but can be replaced by the user while we look.
+    os.rename(roots, os.path.join(home, "roots"))
+    roots = os.path.join(home, "roots")
+    before = everything(roots)
+    for command in (["export-uidlist", roots], ["deliver", "-m", roots]):
+        out = dormouse(server, *command)
+        check(out.returncode == 1, "%r: %r" % (command, out))
+    check(everything(roots) == before, "in root's directory")
+    shutil.rmtree(roots)
+    # Root's own link is good, and the owner's.
+    for uid in (0, server.users["bob"][0]):
+        link = os.path.join(server.users["bob"][1], "link-%d" % uid)
+        as_uid(uid, os.symlink, bobs, link) if uid else os.symlink(bobs, link)
+        check(dormouse(server, "deliver", "-m", link).returncode == 0, "by a good link")
+        check(dormouse(server, "export-uidlist", link).returncode == 0, "by a good link")
+        os.unlink(link)
+    for path in everything(bobs):
+        check(os.lstat(path).st_uid == server.users["bob"][0], path + " is not bob's")
+    os.unlink(nested)
+    shutil.rmtree(bobs)
+
+
+def stolen(pid):
+    """What the user can take out of a process that runs as him."""
+    found = []
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as f:
+            if b"ROOTS_OWN" in f.read():
+                found.append("environment")
+    except PermissionError:
+        pass
+    for number in range(10):
+        try:
+            fd = fd_of(pid, number)
+        except OSError:
+            continue
+        if os.isatty(fd):
+            found.append("terminal as %d" % number)
+        os.close(fd)
+    return found
+
+
+def roots_terminal_is_not_the_users(server):
+    """Who traces what root runs as him gets neither terminal nor environment; and
+    the names of his mailboxes are no words to the terminal."""
+    maildir = server.maildir("anna")
+    server.make_maildir("anna", "a\x1b]0;x\x07")
+    lock = os.path.join(maildir, "dovecot-uidlist.lock")
+    with open(lock, "w") as f:
+        f.write("1:elsewhere")
+    master, slave = os.openpty()
+    p = subprocess.Popen([server.program("dormouse"), "export-uidlist", maildir], stdin=slave,
+                         stdout=slave, stderr=slave, start_new_session=True,
+                         env=dict(server.env, ROOTS_OWN="secret"),
+                         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(slave)
+
+    def running():
+        for pid in (int(n) for n in os.listdir("/proc") if n.isdigit()):
+            try:
+                with open("/proc/%d/cmdline" % pid, "rb") as f:
+                    words = f.read().split(b"\0")
+                if words[0].endswith(b"/export-uidlist") and maildir.encode() in words and \
+                        os.stat("/proc/%d" % pid).st_uid == server.users["anna"][0]:
+                    return pid
+            except OSError:
+                pass
+        return None
+    pid = server.wait(running, "the export to run as anna")
+    got = as_uid(server.users["anna"][0], stolen, pid)
+    os.unlink(lock)
+    said = b""
+    try:
+        while True:
+            data = os.read(master, 65536)
+            if not data:
+                break
+            said += data
+    except OSError:         # the end of a terminal
+        pass
+    os.close(master)
+    check(p.wait(60) == 0, "it failed: %r" % said)
+    check(got == [], "the user gets: %r" % got)
+    check(b"uidvalidity" in said, "it said %r" % said)
+    check(not re.search(rb"[\x00-\x09\x0b\x0c\x0e-\x1f]", said), "to the terminal: %r" % said)
+    shutil.rmtree(server.maildir("anna", "a\x1b]0;x\x07"))
+
+
 SCENARIOS = [
     # name, needs root
     (bursts_before_login, False), (dribble, False), (reset_at_every_moment, False),
@@ -1496,6 +1628,7 @@ SCENARIOS = [
     (other_sockets_are_closed_to_users, True),
     (altered_packets_are_refused, True), (states_of_others_are_refused, True),
     (older_states_are_refused, True),
+    (links_lead_root_nowhere, True), (roots_terminal_is_not_the_users, True),
     (what_a_compromised_program_can_do, True), (what_each_program_holds, True),
 ]
 
