@@ -308,6 +308,9 @@ static void index_discard(struct index *ix)
 	log_warn("index-discarded", "file=%s", log_str(ix->path));
 }
 
+/* Somebody may delete it again and again. */
+#define INDEX_OPEN_TRIES	8
+
 int index_check(struct index *ix)
 {
 	int moved = 0, rc = 0;
@@ -321,7 +324,7 @@ int index_check(struct index *ix)
 		if (!moved)
 			index_discard(ix);
 	}
-	for (int tries = 0; !ix->db && tries < 3; tries++) {
+	for (int tries = 0; !ix->db && tries < INDEX_OPEN_TRIES; tries++) {
 		rc = index_open(ix);
 		if (rc != -EUCLEAN)
 			break;

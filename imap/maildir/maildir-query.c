@@ -255,6 +255,10 @@ static int rows_in_range(struct mailbox *box, uint32_t first, uint32_t last, boo
 		struct msg batch[ROWS_BATCH];
 		int n = batch_get(box, first, last, expunged, batch);
 
+		/* Deleted under us: what was walked over is done, the rest is there again. */
+		for (int i = 0; n == -EUCLEAN && i < BOX_TRIES && box_load(box) == 0; i++)
+			n = batch_get(box, first, last, expunged, batch);
+
 		if (n <= 0)
 			return n;
 		for (int i = 0; i < n; i++) {

@@ -198,11 +198,13 @@ bool boot_is_now(int64_t boot);
 /* Row for reading; syncs if the index does not know the mailbox. */
 int box_load(struct mailbox *box);
 /* A function that ran into a damaged index is run once more. */
+#define BOX_TRIES	8	/* somebody may delete it again and again */
 #define BOX_RETRY(rc, call) \
 	do { \
-		rc = (call); \
-		if (rc == -EUCLEAN) \
+		int tries_ = 0; \
+		do \
 			rc = (call); \
+		while (rc == -EUCLEAN && ++tries_ < BOX_TRIES); \
 		if (rc == -EUCLEAN) \
 			rc = -EIO; \
 	} while (0)
