@@ -27,6 +27,8 @@ struct fetch {
 	struct uidset uids;
 	struct uidset seen;		/* of this batch: \Seen set by us */
 	struct uidset told;		/* of this batch: FLAGS told */
+	struct uidset_ranker rank;	/* in the view */
+	struct buf line;
 	struct fetch_structures *structures;	/* NULL: nobody asks */
 };
 
@@ -250,6 +252,14 @@ static int tell_vanished(struct fetch *f)
 
 /* ---- one message ---- */
 
+/* sep, label, blank */
+static void write_label(struct buf *line, const char *sep, const struct fetch_item *item)
+{
+	buf_append_str(line, sep);
+	buf_append_str(line, item->label);
+	buf_append_u8(line, ' ');
+}
+
 static void write_size(struct fetch *f, const struct mail_row *row, struct mail_reader **r,
 		       const struct fetch_item *item, const char *sep, struct buf *line)
 {
@@ -264,7 +274,8 @@ static void write_size(struct fetch *f, const struct mail_row *row, struct mail_
 		cmd_no(f->cmd, "SERVERBUG", "A message could not be read.");
 		return;
 	}
-	buf_printf(line, "%s%s %llu", sep, item->label, (unsigned long long)size);
+	write_label(line, sep, item);
+	buf_append_decimal(line, size);
 }
 
 /* ENVELOPE, BODY and BODYSTRUCTURE; left out if they cannot be had. */
@@ -276,7 +287,7 @@ static void write_structure(struct fetch *f, const struct mail_row *row, struct 
 
 	if (row->expunged)
 		r = NULL;
-	buf_printf(line, "%s%s ", sep, item->label);
+	write_label(line, sep, item);
 	if (item->what == FETCH_ENVELOPE)
 		ret = fetch_structures_envelope(f->structures, row->uid, r, line);
 	else
@@ -296,21 +307,25 @@ static void write_row_item(struct fetch *f, const struct mail_row *row, struct m
 {
 	switch (item->what) {
 	case FETCH_FLAGS:
-		buf_printf(line, "%sFLAGS ", sep);
+		write_label(line, sep, item);
 		view_write_flags(f->cmd->session, row, line);
 		break;
 	case FETCH_UID:
-		buf_printf(line, "%sUID %u", sep, row->uid);
+		write_label(line, sep, item);
+		buf_append_decimal(line, row->uid);
 		break;
 	case FETCH_INTERNALDATE:
-		buf_printf(line, "%sINTERNALDATE ", sep);
+		write_label(line, sep, item);
 		imap_write_datetime(line, row->internaldate);
 		break;
 	case FETCH_RFC822_SIZE:
 		write_size(f, row, r, item, sep, line);
 		break;
 	case FETCH_MODSEQ:
-		buf_printf(line, "%sMODSEQ (%llu)", sep, (unsigned long long)row->modseq);
+		write_label(line, sep, item);
+		buf_append_u8(line, '(');
+		buf_append_decimal(line, row->modseq);
+		buf_append_u8(line, ')');
 		break;
 	case FETCH_ENVELOPE:
 	case FETCH_BODYSTRUCTURE:
@@ -396,28 +411,32 @@ static int write_message(struct fetch *f, const struct mail_row *row)
 	bool seen = uidset_contains(&f->seen, row->uid);
 	struct mail_reader *r = NULL;
 	bool has_body = open_body(f, row, &r) && f->has_body;
-	struct buf line;
+	struct buf *line = &f->line;
 	size_t begin;
 	int ret;
 
-	buf_init(&line, SIZE_MAX);
-	buf_printf(&line, "* %u FETCH (", view_seq(&s->view, row->uid));
-	begin = line.len;
+	buf_reset(line);
+	buf_append_str(line, "* ");
+	buf_append_decimal(line, uidset_rank_next(&s->view.uids, &f->rank, row->uid) + 1);
+	buf_append_str(line, " FETCH (");
+	begin = line->len;
 	for (size_t i = 0; i < f->n_items; i++)
-		write_row_item(f, row, &r, &f->items[i], line.len > begin ? " " : "", &line);
+		write_row_item(f, row, &r, &f->items[i], line->len > begin ? " " : "", line);
 	if (seen)
-		write_seen(f, row, line.len > begin ? " " : "", &line);
-	ret = line.failed ? -ENOMEM : 0;
-	if (ret == 0 && (line.len > begin || has_body)) {
-		ret = stream_write(s->stream, line.data, line.len);
-		if (ret == 0 && has_body)
-			ret = write_bodies(f, row->uid, r, line.len > begin ? " " : "");
-		if (ret == 0)
-			ret = stream_puts(s->stream, ")\r\n");
-		if (ret == 0 && (f->has_flags || seen))
-			ret = uidset_add(&f->told, row->uid);
-	}
-	buf_deinit(&line);
+		write_seen(f, row, line->len > begin ? " " : "", line);
+	if (line->len == begin && !has_body)
+		buf_reset(line);
+	else if (!has_body)
+		buf_append_str(line, ")\r\n");
+	ret = line->failed ? -ENOMEM : 0;
+	if (ret == 0 && line->len > 0)
+		ret = stream_write(s->stream, line->data, line->len);
+	if (ret == 0 && has_body)
+		ret = write_bodies(f, row->uid, r, line->len > begin ? " " : "");
+	if (ret == 0 && has_body)
+		ret = stream_puts(s->stream, ")\r\n");
+	if (ret == 0 && line->len > 0 && (f->has_flags || seen))
+		ret = uidset_add(&f->told, row->uid);
 	mail_reader_close(&r);
 	return ret;
 }
@@ -459,6 +478,7 @@ static int write_batch(struct fetch *f, struct row_batch *b)
 
 	uidset_clear(&f->seen);
 	uidset_clear(&f->told);
+	f->rank = (struct uidset_ranker){ 0 };
 	ret = row_batch_fill(b, s->box, true);
 	if (ret == 0 && f->sets_seen)
 		ret = set_seen(f, b);
@@ -524,6 +544,7 @@ void cmd_fetch(struct cmd *cmd)
 	uidset_init(&f->uids);
 	uidset_init(&f->seen);
 	uidset_init(&f->told);
+	buf_init(&f->line, SIZE_MAX);
 	if (parse_args(f)) {
 		ret = fetch_run(f);
 		/* -EPIPE: nobody is there to read an answer. */
@@ -538,4 +559,5 @@ void cmd_fetch(struct cmd *cmd)
 	uidset_deinit(&f->uids);
 	uidset_deinit(&f->seen);
 	uidset_deinit(&f->told);
+	buf_deinit(&f->line);
 }

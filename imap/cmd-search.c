@@ -13,6 +13,8 @@
 #include "imap/search.h"
 #include "lib/imap-write.h"
 
+#define SEARCH_PART_BYTES	4096
+
 enum search_return {
 	RETURN_MIN = 1, RETURN_MAX = 2, RETURN_ALL = 4, RETURN_COUNT = 8, RETURN_SAVE = 16,
 	RETURN_DATA = RETURN_MIN | RETURN_MAX | RETURN_ALL | RETURN_COUNT,
@@ -147,19 +149,38 @@ static int search_run(struct result *res)
 
 /* ---- answers ---- */
 
-/* * SEARCH, written as it goes: a hundred thousand numbers need no memory. */
+/* In parts: a hundred thousand numbers need no memory. */
+static int tell_numbers(struct stream *out, const struct uidset *numbers)
+{
+	struct uidset_iter it;
+	struct buf part;
+	uint32_t n = uidset_first(numbers, &it);
+	int ret = 0;
+
+	buf_init(&part, SIZE_MAX);
+	while (n != 0 && ret == 0) {
+		for (buf_reset(&part); n != 0 && part.len < SEARCH_PART_BYTES && !part.failed;
+		     n = uidset_next(numbers, &it)) {
+			buf_append_u8(&part, ' ');
+			buf_append_decimal(&part, n);
+		}
+		ret = part.failed ? -ENOMEM : stream_write(out, part.data, part.len);
+	}
+	buf_deinit(&part);
+	return ret;
+}
+
 static int tell_search(struct result *res, const struct uidset *numbers)
 {
 	struct stream *out = res->q->cmd->session->stream;
-	struct uidset_iter it;
+	int ret;
 
 	stream_puts(out, "* SEARCH");
-	for (uint32_t n = uidset_first(numbers, &it); n != 0; n = uidset_next(numbers, &it))
-		stream_printf(out, " %u", n);
+	ret = tell_numbers(out, numbers);
 	/* RFC 7162 3.1.6 */
 	if (res->q->uses_modseq && !uidset_is_empty(numbers))
 		stream_printf(out, " (MODSEQ %llu)", (unsigned long long)res->highest_modseq);
-	return stream_puts(out, "\r\n");
+	return ret != 0 ? ret : stream_puts(out, "\r\n");
 }
 
 /* RFC 4731 3.2: the MODSEQ of what is named, MIN and MAX, or of all. */

@@ -135,10 +135,12 @@ int view_parse_set(const struct view *v, const char *text, bool uid, struct uids
 
 int view_seqs(const struct view *v, const struct uidset *uids, struct uidset *seqs_r)
 {
+	struct uidset_ranker at = { 0 };
+
 	uidset_clear(seqs_r);
 	for (size_t n = 0; n < uids->count; n++) {
-		uint64_t first = uidset_rank(&v->uids, uids->ranges[n].first);
-		uint64_t last = uidset_rank(&v->uids, uids->ranges[n].last) +
+		uint64_t first = uidset_rank_next(&v->uids, &at, uids->ranges[n].first);
+		uint64_t last = uidset_rank_next(&v->uids, &at, uids->ranges[n].last) +
 				uidset_contains(&v->uids, uids->ranges[n].last);
 
 		if (last > first && uidset_add_range(seqs_r, (uint32_t)first + 1,
@@ -366,18 +368,21 @@ int view_write_flags(struct session *s, const struct mail_row *row, struct buf *
 	for (size_t i = 0; i < sizeof(system_flags) / sizeof(system_flags[0]); i++) {
 		if (!(row->flags & system_flags[i].flag))
 			continue;
-		buf_printf(out, "%s%s", sep, system_flags[i].name);
+		buf_append_str(out, sep);
+		buf_append_str(out, system_flags[i].name);
 		sep = " ";
 	}
 	if (!(s->enabled & ENABLED_IMAP4REV2) && uidset_contains(&s->view.recent, row->uid)) {
-		buf_printf(out, "%s\\Recent", sep);
+		buf_append_str(out, sep);
+		buf_append_str(out, "\\Recent");
 		sep = " ";
 	}
 	n_keywords = row->keywords.n_words > 0 ? mailbox_keywords(s->box, &names) : 0;
 	for (uint32_t i = 0; i < n_keywords; i++) {
 		if (!keyword_set_has(&row->keywords, i))
 			continue;
-		buf_printf(out, "%s%s", sep, names[i]);
+		buf_append_str(out, sep);
+		buf_append_str(out, names[i]);
 		sep = " ";
 	}
 	return buf_append_u8(out, ')');

@@ -145,6 +145,17 @@ int buf_printf(struct buf *b, const char *fmt, ...)
 /* Tries in the room at hand first; most lines fit. The NUL that vsnprintf()
  * wants is not counted against the maximum: a text that fits without it but
  * not with it goes by way of a copy. */
+int buf_append_decimal(struct buf *b, uint64_t v)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + v % 10);
+	while ((v /= 10) > 0);
+	return buf_append(b, digits + at, sizeof(digits) - at);
+}
+
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
 	size_t room = b->data && !b->failed ? b->cap - b->len : 0;

@@ -34,6 +34,8 @@ int buf_append_u8(struct buf *b, uint8_t v);
 int buf_append_u16(struct buf *b, uint16_t v);
 int buf_append_u32(struct buf *b, uint32_t v);
 int buf_append_u64(struct buf *b, uint64_t v);
+/* In decimal: what printf would do, for lines that are written by the thousand. */
+int buf_append_decimal(struct buf *b, uint64_t v);
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* Room for n more bytes; returns where to write them, or NULL (failed is set).

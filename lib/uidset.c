@@ -303,16 +303,22 @@ uint32_t uidset_nth(const struct uidset *s, uint64_t n)
 	return 0;
 }
 
+uint64_t uidset_rank_next(const struct uidset *s, struct uidset_ranker *at, uint32_t uid)
+{
+	if (at->i > 0 && s->ranges[at->i - 1].last >= uid)
+		*at = (struct uidset_ranker){ 0 };
+	for (; at->i < s->count && s->ranges[at->i].last < uid; at->i++)
+		at->before += uid_range_count(&s->ranges[at->i]);
+	if (at->i < s->count && s->ranges[at->i].first < uid)
+		return at->before + (uid - s->ranges[at->i].first);
+	return at->before;
+}
+
 uint64_t uidset_rank(const struct uidset *s, uint32_t uid)
 {
-	uint64_t n = 0;
+	struct uidset_ranker at = { 0 };
 
-	for (size_t i = 0; i < s->count && s->ranges[i].first < uid; i++) {
-		if (s->ranges[i].last >= uid)
-			return n + (uid - s->ranges[i].first);
-		n += uid_range_count(&s->ranges[i]);
-	}
-	return n;
+	return uidset_rank_next(s, &at, uid);
 }
 
 static uint32_t uidset_from(const struct uidset *s, struct uidset_iter *it)

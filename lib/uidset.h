@@ -33,6 +33,10 @@ uint64_t uidset_count(const struct uidset *s);
 uint32_t uidset_nth(const struct uidset *s, uint64_t n);
 /* How many members are < uid. */
 uint64_t uidset_rank(const struct uidset *s, uint32_t uid);
+/* The same for members that are asked for in ascending order: O(1) then. The set must not
+ * change in between. */
+struct uidset_ranker { size_t i; uint64_t before; };
+uint64_t uidset_rank_next(const struct uidset *s, struct uidset_ranker *at, uint32_t uid);
 /* IMAP sequence-set text (RFC 9051, section 9, "sequence-set" without "$").
  * star: what `*` stands for (0: `*` matches nothing and is skipped; a set `n:*` then is n alone or empty as RFC says).
  * 0, -EINVAL on a syntax error, -E2BIG above max_ranges, -ENOMEM. The set is sorted and merged. */

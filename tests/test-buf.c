@@ -28,7 +28,9 @@ static void test_buf_appends_in_order(void)
 	check(buf_append_u32(&b, 0x01020304) == 0);
 	check(buf_append_u64(&b, 0x0102030405060708) == 0);
 	check(buf_printf(&b, "%c%d", 'x', 42) == 0);
-	check(b.len == sizeof(want) && memcmp(b.data, want, b.len) == 0);
+	check(buf_append_decimal(&b, 0) == 0 && buf_append_decimal(&b, UINT64_MAX) == 0);
+	check(b.len == sizeof(want) + 21 && memcmp(b.data, want, sizeof(want)) == 0 &&
+	      memcmp(b.data + sizeof(want), "018446744073709551615", 21) == 0);
 	buf_deinit(&b);
 }
 

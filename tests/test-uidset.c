@@ -173,10 +173,12 @@ static void model_check(const struct model *m, unsigned step)
 {
 	struct uidset_iter it;
 	uint32_t u = uidset_first(&m->set, &it), before = 0;
+	struct uidset_ranker at = { 0 };
 
 	for (uint32_t uid = 1; uid <= UIDS; uid++) {
 		check_row(uidset_contains(&m->set, uid) == m->has[uid], step);
 		check_row(uidset_rank(&m->set, uid) == before, step);
+		check_row(uidset_rank_next(&m->set, &at, uid) == before, step);
 		if (!m->has[uid])
 			continue;
 		check_row(u == uid, step);

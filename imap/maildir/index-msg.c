@@ -252,6 +252,49 @@ int index_msg_range(struct index *ix, int64_t box, uint32_t first, uint32_t last
 	return rc == 0 ? n : rc > 0 ? -EIO : rc;
 }
 
+static void row_from_columns(sqlite3_stmt *st, bool expunged, uint64_t *words,
+			     struct mail_row *row)
+{
+	int64_t size = sqlite3_column_int64(st, 4);
+	uint32_t n_words = 0;
+
+	if (sqlite3_column_type(st, 5) != SQLITE_NULL) {
+		keywords_unpack(st, 5, words);
+		for (n_words = KEYWORD_WORDS; n_words && !words[n_words - 1];)
+			n_words--;
+	}
+	*row = (struct mail_row){
+		.uid = (uint32_t)sqlite3_column_int64(st, 0),
+		.flags = (uint32_t)sqlite3_column_int64(st, 1) & MAIL_FLAGS_ALL,
+		.keywords = { n_words ? words : NULL, n_words },
+		.modseq = (uint64_t)sqlite3_column_int64(st, 2),
+		.expunged = expunged,
+		.internaldate = sqlite3_column_int64(st, 3),
+		.size = size < 0 ? 0 : (uint64_t)size,
+		.size_known = size >= 0,
+	};
+}
+
+int index_row_range(struct index *ix, int64_t box, uint32_t first, uint32_t last, bool expunged,
+		    struct index_rows *r)
+{
+	sqlite3_stmt *st;
+	int step = SQLITE_ROW, rc = index_stmt(ix, expunged ? SQL_GONE_ROWS : SQL_MSG_ROWS, &st);
+
+	r->n = 0;
+	if (rc)
+		return rc;
+	sqlite3_bind_int64(st, 1, box);
+	sqlite3_bind_int64(st, 2, first);
+	sqlite3_bind_int64(st, 3, last);
+	while (r->n < INDEX_ROWS_MAX && (step = sqlite3_step(st)) == SQLITE_ROW) {
+		row_from_columns(st, expunged, r->words[r->n], &r->rows[r->n]);
+		r->n++;
+	}
+	sqlite3_reset(st);
+	return index_result(ix, step);
+}
+
 int index_history_prune(struct index *ix, struct box_row *row)
 {
 	uint64_t modseq = 0;

@@ -80,6 +80,10 @@ static const char *const sql[SQL_COUNT] = {
 		" WHERE box = ? AND hash = ?",
 	[SQL_MSG_RANGE] = "SELECT " MSG_COLUMNS " FROM messages"
 		" WHERE box = ? AND uid BETWEEN ? AND ? ORDER BY uid LIMIT ?",
+	[SQL_MSG_ROWS] = "SELECT uid, flags, modseq, internaldate, size, keywords FROM messages"
+		" WHERE box = ? AND uid BETWEEN ? AND ? ORDER BY uid",
+	[SQL_GONE_ROWS] = "SELECT uid, flags, modseq, internaldate, size, keywords FROM expunged"
+		" WHERE box = ? AND uid BETWEEN ? AND ? ORDER BY uid",
 	[SQL_MSG_NAMES] = "SELECT uid, dir, base, info FROM messages WHERE box = ? ORDER BY uid",
 	[SQL_MSG_NAMES_NEW] = "SELECT uid, dir, base, info FROM messages INDEXED BY messages_new"
 		" WHERE box = ? AND dir = 1 ORDER BY uid",

@@ -25,6 +25,7 @@ enum index_sql {
 	SQL_MSG_GET, SQL_MSG_BY_HASH, SQL_MSG_RANGE, SQL_MSG_NAMES, SQL_MSG_NAMES_NEW,
 	SQL_MSG_ADD, SQL_MSG_SET, SQL_MSG_SIZES, SQL_MSG_DEL, SQL_MSG_UIDS,
 	SQL_MSG_SINCE, SQL_MSG_RECENT, SQL_MSG_SIZE_SUM, SQL_MSG_SIZE_UNKNOWN,
+	SQL_MSG_ROWS, SQL_GONE_ROWS,
 	SQL_GONE_ADD, SQL_GONE_RANGE, SQL_GONE_SINCE, SQL_GONE_OLDEST, SQL_GONE_PRUNE,
 	SQL_CACHE_PUT, SQL_CACHE_RANGE, SQL_CACHE_COPY, SQL_CACHE_DEL,
 	SQL_KEYWORDS, SQL_KEYWORD_ADD,
@@ -137,6 +138,17 @@ int index_msg_cache_copy(struct index *ix, int64_t from, uint32_t uid, int64_t t
  * Returns how many, or -errno (a positive error becomes -EIO). */
 int index_msg_range(struct index *ix, int64_t box, uint32_t first, uint32_t last, bool expunged,
 		    struct msg *m_r, int max);
+/* What is asked of many messages, without their names: some rows at a time. */
+#define INDEX_ROWS_MAX	256
+struct index_rows {
+	struct mail_row rows[INDEX_ROWS_MAX];	/* keywords point into words */
+	uint64_t words[INDEX_ROWS_MAX][KEYWORD_WORDS];
+	int n;
+};
+/* Those with first <= uid <= last, ascending, as many as there is room for. 0 or as
+ * index_msg_get(). */
+int index_row_range(struct index *ix, int64_t box, uint32_t first, uint32_t last, bool expunged,
+		    struct index_rows *r);
 /* Forgets the oldest expunges when there are too many. */
 int index_history_prune(struct index *ix, struct box_row *row);
 /* Runs a query by box and a number, whose only column is a UID. */

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Questions that the index answers. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "imap/maildir/maildir.h"
 #include "lib/uidset.h"
-
-/* Rows are handed out in batches, so that no statement is open while the
- * caller does what it likes. */
-#define ROWS_BATCH		32
 
 uint32_t mailbox_uidvalidity(const struct mailbox *box)
 {
@@ -201,7 +198,9 @@ int mailbox_claim_recent(struct mailbox *box, bool take, struct uidset *recent_r
 	return rc;
 }
 
-/* ---- rows ---- */
+/* ---- rows ----
+ * Handed out some at a time, so that no statement is open while the caller does
+ * what it likes. */
 
 static void row_from_msg(struct msg *m, struct mail_row *row)
 {
@@ -221,70 +220,117 @@ static void row_from_msg(struct msg *m, struct mail_row *row)
 	};
 }
 
-/* The next messages of both kinds in one order. Returns how many. */
-static int batch_get(struct mailbox *box, uint32_t first, uint32_t last, bool expunged,
-		     struct msg *out)
-{
-	struct msg alive[ROWS_BATCH], gone[ROWS_BATCH];
-	struct index *ix = &box->store->index;
-	int n_alive, n_gone, n = 0, i = 0, j = 0, rc;
+/* Ranges with no more than this between them are looked at as one: the UIDs of an old
+ * mailbox have many gaps, and few of those were asked for are in them. */
+#define GAP_MAX			32
 
-	rc = index_check(ix);
+/* What mailbox_rows() works with: too much for a small stack. */
+struct row_window {
+	struct index_rows alive, gone;
+	const struct uidset *set;
+	size_t range;			/* of the set: those before it are done with */
+	int (*fn)(void *ctx, const struct mail_row *row);
+	void *ctx;
+};
+
+/* Messages from first on, and up to *last_r all that there are of both kinds. */
+static int window_get(struct mailbox *box, uint32_t first, uint32_t last, bool expunged,
+		      struct row_window *w, uint32_t *last_r)
+{
+	struct index *ix = &box->store->index;
+	int rc = index_check(ix);
+
+	w->gone.n = 0;
+	if (rc == 0)
+		rc = index_row_range(ix, box->row.box, first, last, false, &w->alive);
+	if (rc == 0 && w->alive.n == INDEX_ROWS_MAX)
+		last = w->alive.rows[w->alive.n - 1].uid;
+	if (rc == 0 && expunged)
+		rc = index_row_range(ix, box->row.box, first, last, true, &w->gone);
 	if (rc)
 		return rc > 0 ? -EIO : rc;
-	if (!expunged)
-		return index_msg_range(ix, box->row.box, first, last, false, out, ROWS_BATCH);
-	n_alive = index_msg_range(ix, box->row.box, first, last, false, alive, ROWS_BATCH);
-	n_gone = n_alive < 0 ? n_alive
-		: index_msg_range(ix, box->row.box, first, last, true, gone, ROWS_BATCH);
-	if (n_gone < 0)
-		return n_gone;
-	while (n < ROWS_BATCH && (i < n_alive || j < n_gone)) {
-		if (j == n_gone || (i < n_alive && alive[i].uid < gone[j].uid))
-			out[n++] = alive[i++];
-		else
-			out[n++] = gone[j++];
+	if (w->gone.n == INDEX_ROWS_MAX)
+		last = w->gone.rows[w->gone.n - 1].uid;
+	*last_r = last;
+	return 0;
+}
+
+/* Is it one of those asked for? UIDs come ascending. */
+static bool window_wants(struct row_window *w, uint32_t uid)
+{
+	while (w->range < w->set->count && w->set->ranges[w->range].last < uid)
+		w->range++;
+	return w->range < w->set->count && w->set->ranges[w->range].first <= uid;
+}
+
+/* In one order. What went between the two looks is in both: it is gone. */
+static int window_tell(struct row_window *w, uint32_t last)
+{
+	int i = 0, j = 0, rc = 0;
+
+	while (rc == 0) {
+		const struct mail_row *a = i < w->alive.n ? &w->alive.rows[i] : NULL;
+		const struct mail_row *g = j < w->gone.n ? &w->gone.rows[j] : NULL;
+		const struct mail_row *row = g && (!a || g->uid <= a->uid) ? g : a;
+
+		if (!row || row->uid > last)
+			break;
+		i += a && a->uid == row->uid;
+		j += g && g->uid == row->uid;
+		if (window_wants(w, row->uid))
+			rc = w->fn(w->ctx, row);
 	}
-	return n;
+	return rc;
 }
 
 static int rows_in_range(struct mailbox *box, uint32_t first, uint32_t last, bool expunged,
-			 int (*fn)(void *ctx, const struct mail_row *row), void *ctx)
+			 struct row_window *w)
 {
 	for (;;) {
-		struct msg batch[ROWS_BATCH];
-		int n = batch_get(box, first, last, expunged, batch);
+		uint32_t upto;
+		int rc = window_get(box, first, last, expunged, w, &upto);
 
-		/* Deleted under us: what was walked over is done, the rest is there again. */
-		for (int i = 0; n == -EUCLEAN && i < BOX_TRIES && box_load(box) == 0; i++)
-			n = batch_get(box, first, last, expunged, batch);
-
-		if (n <= 0)
-			return n;
-		for (int i = 0; i < n; i++) {
-			struct mail_row row;
-			int rc;
-
-			row_from_msg(&batch[i], &row);
-			rc = fn(ctx, &row);
-			if (rc)
-				return rc;
-		}
-		if (batch[n - 1].uid >= last)
-			return 0;
-		first = batch[n - 1].uid + 1;
+		if (rc == 0)
+			rc = window_tell(w, upto);
+		if (rc || upto >= last)
+			return rc;
+		first = upto + 1;
 	}
+}
+
+static int rows_in_set(struct mailbox *box, bool expunged, struct row_window *w)
+{
+	const struct uidset *set = w->set;
+	int rc = 0;
+
+	for (size_t i = 0, j; rc == 0 && i < set->count; i = j + 1) {
+		for (j = i; j + 1 < set->count; j++) {
+			if (set->ranges[j + 1].first - set->ranges[j].last > GAP_MAX)
+				break;
+		}
+		rc = rows_in_range(box, set->ranges[i].first, set->ranges[j].last, expunged, w);
+	}
+	return rc;
 }
 
 int mailbox_rows(struct mailbox *box, const struct uidset *set, bool with_expunged,
 		 int (*fn)(void *ctx, const struct mail_row *row), void *ctx)
 {
+	struct row_window *w;
 	int rc;
 
 	BOX_RETRY(rc, box_load(box));
-	for (size_t i = 0; rc == 0 && i < set->count; i++)
-		rc = rows_in_range(box, set->ranges[i].first, set->ranges[i].last,
-				   with_expunged, fn, ctx);
+	if (rc || set->count == 0)
+		return rc;
+	w = malloc(sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	w->set = set;
+	w->range = 0;
+	w->fn = fn;
+	w->ctx = ctx;
+	rc = rows_in_set(box, with_expunged, w);
+	free(w);
 	return rc == -EUCLEAN ? -EIO : rc;
 }
 
