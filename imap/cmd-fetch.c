@@ -264,14 +264,19 @@ static void write_size(struct fetch *f, const struct mail_row *row, struct mail_
 		       const struct fetch_item *item, const char *sep, struct buf *line)
 {
 	uint64_t header, size = row->size;
+	int ret = 0;
 
-	if (!row->size_known && *r == NULL &&
-	    (row->expunged || mailbox_read_open(f->cmd->session->box, row->uid, r) != 0)) {
+	if (!row->size_known && *r == NULL)
+		ret = row->expunged ? MAILBOX_E_EXPUNGED :
+		      mailbox_read_open(f->cmd->session->box, row->uid, r);
+	if (!row->size_known && ret == 0)
+		ret = mail_reader_sizes(*r, &header, &size);
+	if (ret == MAILBOX_E_EXPUNGED) {
 		f->cmd->expunge_issued = true;
 		return;
 	}
-	if (!row->size_known && mail_reader_sizes(*r, &header, &size) != 0) {
-		cmd_no(f->cmd, "SERVERBUG", "A message could not be read.");
+	if (ret != 0) {
+		cmd_mailbox_error(f->cmd, ret);
 		return;
 	}
 	write_label(line, sep, item);
