@@ -425,9 +425,9 @@ class Wire:
         self.pieces = 0.0       # so many of the writes come in two pieces
         self.ended = False      # close_notify came
 
-    def start_tls(self, context, name="localhost"):
+    def start_tls(self, context, name="localhost", session=None):
         self.come, self.go = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.come, self.go, server_hostname=name)
+        self.tls = context.wrap_bio(self.come, self.go, server_hostname=name, session=session)
         while True:
             try:
                 self.tls.do_handshake()
