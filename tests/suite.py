@@ -30,6 +30,7 @@ TESTS = {
                                  "--keepalive", "10"]),
     "weather": ({"fast"}, ["weather.py"]),
     "clients": ({"fast"}, ["clients.py"]),
+    "residue": ({"fast"}, ["residue.py"]),
     "tls-clients": ({"fast", "sanitized"}, ["tls_clients.py", "--short"]),
     "mailbox-soak": ({"fast"}, ["mailbox_soak.py", "-n", "1500"]),
     "mailbox-soak-short": ({"sanitized"}, ["mailbox_soak.py", "-n", "500", "--sessions", "20",
