@@ -70,7 +70,7 @@ static int first_link(const char *path, uid_t owner, size_t *end_r)
 static int way_check(const char *dir, uid_t owner)
 {
 	char path[PATH_MAX], cwd[PATH_MAX] = "";
-	size_t end;
+	size_t end = 0;
 	int ret;
 
 	if (dir[0] != '/' && getcwd(cwd, sizeof(cwd)) == NULL)
