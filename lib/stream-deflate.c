@@ -22,6 +22,9 @@
 #define DEFLATE_READ_BYTES	(16 * 1024)
 /* What the stream may have buffered when the layer is put on. */
 #define DEFLATE_IN_MAX_BYTES	(256 * 1024)
+/* A block's header is some hundred bytes, and no client needs many empty blocks:
+ * so much that gives no text is sent to keep us busy. */
+#define DEFLATE_EMPTY_MAX_BYTES	(64 * 1024)
 /* Compressed at once; so much may wait for the layer below. */
 #define DEFLATE_WRITE_BYTES	(16 * 1024)
 #define DEFLATE_OUT_HIGH_BYTES	(32 * 1024)
@@ -47,6 +50,7 @@ struct deflate_layer {
 	struct inflate_state *inflate;
 	struct buf in;		/* [in_at, in.len) is not inflated yet */
 	size_t in_at;
+	size_t empty;		/* bytes since the last that gave text */
 	z_stream z;
 	bool live;		/* z is a compressor */
 	bool dirty;		/* it was given what no flush followed yet */
@@ -74,6 +78,9 @@ static long deflate_inflate(struct deflate_layer *d, void *data, size_t size, bo
 				    d->in.len - d->in_at, &used, data, size, &got);
 
 	d->in_at += used;
+	d->empty = got > 0 ? 0 : d->empty + used;
+	if (ret == 0 && d->empty > DEFLATE_EMPTY_MAX_BYTES)
+		ret = -EBADMSG;
 	if (d->in_at == d->in.len) {
 		d->in_at = 0;
 		buf_reset(&d->in);
