@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -22,22 +23,22 @@
 /* One word of "HEADER.FIELDS (a "b" c)": the parser has checked quotes. */
 static const char *take_name(struct arena *arena, const char **p)
 {
-	char *name = arena_strdup(arena, *p);
+	bool quoted = **p == '"';
+	const char *begin = *p + (quoted ? 1 : 0), *end = begin;
 	size_t len = 0;
+	char *name;
 
-	if (**p != '"') {
-		while (**p != '\0' && **p != ' ' && **p != ')')
-			name[len++] = *(*p)++;
-	} else {
-		for ((*p)++; **p != '\0' && **p != '"'; (*p)++) {
-			if (**p == '\\')
-				(*p)++;
-			name[len++] = **p;
-		}
-		if (**p == '"')
-			(*p)++;
+	while (*end != '\0' && (quoted ? *end != '"' : *end != ' ' && *end != ')'))
+		end += quoted && *end == '\\' && end[1] != '\0' ? 2 : 1;
+	/* No more than the word: there may be thousands behind it. */
+	name = arena_strndup(arena, begin, (size_t)(end - begin));
+	for (const char *at = name; *at != '\0'; at++) {
+		if (quoted && *at == '\\' && at[1] != '\0')
+			at++;
+		name[len++] = *at;
 	}
 	name[len] = '\0';
+	*p = quoted && *end == '"' ? end + 1 : end;
 	return name;
 }
 
@@ -191,6 +192,11 @@ static const char *section_end(const char *p)
 	return NULL;
 }
 
+static int name_order(const void *a, const void *b)
+{
+	return strcasecmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 bool fetch_body_parse(struct cmd *cmd, const char *text, struct fetch_item *item_r)
 {
 	struct arena *arena = cmd->session->arena;
@@ -214,6 +220,10 @@ bool fetch_body_parse(struct cmd *cmd, const char *text, struct fetch_item *item
 		return false;
 	}
 	item.label = section_label(arena, &item);
+	/* The label has them in the client's order; a header is asked for each
+	   of its fields. */
+	if (item.n_names > 0)
+		qsort(item.names, item.n_names, sizeof(*item.names), name_order);
 	*item_r = item;
 	return true;
 }
@@ -320,16 +330,25 @@ struct fields {
 
 static bool name_matches(const struct fields *f)
 {
-	size_t len = f->name_len;
-	bool found = false;
+	size_t len = f->name_len, low = 0, high = f->item->n_names;
 
 	/* RFC 5322 4.5.8: old mail has blanks before the colon. */
 	while (len > 0 && (f->name[len - 1] == ' ' || f->name[len - 1] == '\t'))
 		len--;
-	for (size_t i = 0; i < f->item->n_names && !found; i++)
-		found = strlen(f->item->names[i]) == len &&
-			strncasecmp(f->item->names[i], (const char *)f->name, len) == 0;
-	return found == (f->item->section == SECTION_FIELDS);
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+		const char *name = f->item->names[mid];
+		int order = strncasecmp(name, (const char *)f->name, len);
+
+		/* A NUL among the bytes of the message ends the comparison too. */
+		if (order == 0 && strlen(name) == len)
+			return f->item->section == SECTION_FIELDS;
+		if (order < 0 || (order == 0 && strlen(name) < len))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return f->item->section != SECTION_FIELDS;
 }
 
 /* The name is known: what was held back of it is sent or dropped. */

@@ -29,6 +29,7 @@ import sys
 import termios
 import time
 import traceback
+import zlib
 
 from dm import Client, Failure, Server, pack, unpack
 
@@ -469,6 +470,55 @@ def bursts_after_login(server):
     if c:
         c.close()
     served(server)
+
+
+def nothing_but_blocks(server):
+    """COMPRESS: what never becomes text would keep the process from everything else."""
+    c = Client(server, "anna")
+    c.compress(zlib.Z_SYNC_FLUSH)       # which ends with a whole byte
+    c.ok("NOOP")
+    empty = b"\x00\x00\x00\xff\xff" * 4000
+    sent = 0
+    try:
+        while sent < 1 << 24:
+            c.sock.sendall(empty)
+            sent += len(empty)
+        raise Failure("%d bytes of empty blocks were taken" % sent)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    c.close()
+    server.wait(lambda: not processes_of(server, "anna"), "the session to end")
+    # A few, now and then, are a client that flushes.
+    c = Client(server, "anna")
+    c.compress(zlib.Z_SYNC_FLUSH)       # which ends with a whole byte
+    for _ in range(8):
+        for _ in range(3000):
+            c.sock.sendall(b"\x00\x00\x00\xff\xff")
+        c.ok("NOOP")
+    c.must_sleep()
+    c.ok("LOGOUT")
+    c.close()
+
+
+def many_field_names(server):
+    """As many as go into a line, against as many as go into a header: neither
+    memory nor time is their product."""
+    server.deliver("anna", "a:\n" * 1000000 + "Q: yes\n\nx\n")
+    c = Client(server, "anna", tls=False, deflate=False)
+    c.ok("SELECT INBOX")
+    uid = c.ok("UID SEARCH *")[0].split()[-1]
+    for section in ("HEADER.FIELDS", "HEADER.FIELDS.NOT"):
+        names = " ".join(chr(98 + n % 25) for n in range(32000)) if section[-1] == "S" else \
+            " ".join("x%d" % n for n in range(8000)) + ' "a" A'
+        (pid,) = processes_of(server, "anna")
+        untagged = c.ok("UID FETCH %s BODY.PEEK[%s (%s)]" % (uid, section, names))
+        check("Q: yes\r\n\r\n" in untagged[0], "%s: %r" % (section, untagged[0][-80:]))
+        check(len(untagged[0]) < 200000, "%s: %d bytes" % (section, len(untagged[0])))
+        check(rss_kb(pid) < 300000, "%s took %d kB" % (section, rss_kb(pid)))
+    c.ok("UID STORE %s +FLAGS (\\Deleted)" % uid)
+    c.ok("UID EXPUNGE %s" % uid)
+    c.ok("LOGOUT")
+    c.close()
 
 
 def mailbox_names(server):
@@ -1619,7 +1669,8 @@ SCENARIOS = [
     # name, needs root
     (bursts_before_login, False), (dribble, False), (reset_at_every_moment, False),
     (half_close_is_served, False), (log_injection, False), (many_connections, False),
-    (bursts_after_login, False), (mailbox_names, False), (symlinks_in_the_maildir, True),
+    (bursts_after_login, False), (nothing_but_blocks, False),
+    (many_field_names, False), (mailbox_names, False), (symlinks_in_the_maildir, True),
     (pipeline, False), (idle_garbage, False), (never_reading, False),
     (somebody_elses_session, True), (forged_sleepers, True), (forged_sleepers_are_limited, True),
     (watches_need_a_right_to_read, True), (notices_of_strangers, True),
