@@ -129,6 +129,27 @@ static int search_row(void *ctx, const struct mail_row *row)
 	return 0;
 }
 
+/* A large mailbox: the rows of the few that are left. */
+static int search_large(struct result *res)
+{
+	struct session *s = res->q->cmd->session;
+	struct uidset uids, gone;
+	bool decided = false;
+	int ret;
+
+	uidset_init(&uids);
+	uidset_init(&gone);
+	ret = search_narrow(res->q, &uids, &gone, &decided);
+	decided &= !res->q->uses_modseq;	/* the answer names the highest */
+	if (ret == 0)
+		ret = uidset_add_set(decided ? &res->found : &gone, &uids);
+	if (ret == 0)
+		ret = mailbox_rows(s->box, &gone, true, search_row, res);
+	uidset_deinit(&uids);
+	uidset_deinit(&gone);
+	return ret;
+}
+
 static int search_run(struct result *res)
 {
 	struct search *q = res->q;
@@ -141,7 +162,8 @@ static int search_run(struct result *res)
 	if (q->uses_size)
 		ret = find_sizes(res);
 	if (ret == 0)
-		ret = mailbox_rows(s->box, &s->view.uids, true, search_row, res);
+		ret = view_exists(&s->view) >= MAILBOX_LARGE ? search_large(res) :
+			mailbox_rows(s->box, &s->view.uids, true, search_row, res);
 	if (ret == 0 && !uidset_is_empty(&res->undecided))
 		ret = search_texts(q, &res->undecided, found_row, res, &res->gone);
 	return ret;

@@ -113,6 +113,21 @@ static int unseen_row(void *ctx, const struct mail_row *row)
 	return 1;
 }
 
+static int unseen_of_many(struct session *s, uint32_t *uid_r)
+{
+	struct uidset unseen;
+	int ret;
+
+	uidset_init(&unseen);
+	ret = mailbox_uids_by_flag(s->box, MAIL_SEEN, false, &unseen);
+	if (ret == 0)
+		ret = uidset_intersect(&unseen, &s->view.uids);
+	if (ret == 0)
+		*uid_r = uidset_nth(&unseen, 0);
+	uidset_deinit(&unseen);
+	return ret;
+}
+
 /* RFC 3501 6.3.1: number of the first unseen message. */
 static int tell_unseen(struct session *s)
 {
@@ -122,7 +137,9 @@ static int tell_unseen(struct session *s)
 
 	if (ret != 0 || st.unseen == 0)
 		return ret;
-	ret = mailbox_rows(s->box, &s->view.uids, false, unseen_row, &uid);
+	ret = st.messages < MAILBOX_LARGE ?
+		mailbox_rows(s->box, &s->view.uids, false, unseen_row, &uid) :
+		unseen_of_many(s, &uid);
 	if (uid == 0)
 		return ret;
 	return stream_printf(s->stream, "* OK [UNSEEN %u] First unseen.\r\n",

@@ -112,6 +112,10 @@ uint64_t mailbox_highestmodseq(const struct mailbox *box);
 
 /* UIDs of the messages that exist now, ascending, into *uids (cleared first). */
 int mailbox_uids(struct mailbox *box, struct uidset *uids);
+/* The same of those that have a system flag, or do not. */
+int mailbox_uids_by_flag(struct mailbox *box, enum mail_flag flag, bool has, struct uidset *uids);
+/* Below so many messages the rows are as quick as that. */
+#define MAILBOX_LARGE	1000
 /* \Recent: UIDs that no session was told as recent before; claiming makes them this session's. Returns the set claimed. Read-only sessions look without claiming. */
 int mailbox_claim_recent(struct mailbox *box, bool claim, struct uidset *recent_r);
 /* UIDs < before that are gone, with a MODSEQ above since. *complete_r false:

@@ -79,6 +79,11 @@ void search_deinit(struct search *q);
 enum search_answer search_ask(const struct search *q, const struct mail_row *row,
 			      const uint8_t *answers);
 
+/* ---- search-flags.c ---- */
+/* Those of the view that can be matches yet, and those that are gone, about which nothing is
+ * known by this. *decided_r: all of the first are matches. */
+int search_narrow(struct search *q, struct uidset *uids, struct uidset *gone, bool *decided_r);
+
 /* ---- search-envelope.c ---- */
 /* Answers what is asked of the ENVELOPE, given as FETCH would send it. False: it is none. */
 bool search_envelope(struct search *q, const void *data, size_t len, uint8_t *answers);

@@ -44,6 +44,10 @@ int view_open(struct view *v, struct mailbox *box, bool readonly)
 	ret = mailbox_uids(box, &v->uids);
 	if (ret != 0)
 		return ret;
+	/* As of these UIDs; who claims looks again, and what came meanwhile is still to
+	   be told. */
+	v->uidnext = mailbox_uidnext(box);
+	v->told_modseq = mailbox_highestmodseq(box);
 	ret = mailbox_claim_recent(box, !readonly, &v->recent);
 	if (ret != 0)
 		return ret;
@@ -51,8 +55,6 @@ int view_open(struct view *v, struct mailbox *box, bool readonly)
 	ret = uidset_intersect(&v->recent, &v->uids);
 	if (ret < 0)
 		return ret;
-	v->uidnext = mailbox_uidnext(box);
-	v->told_modseq = mailbox_highestmodseq(box);
 	v->keywords_told = mailbox_keywords(box, &names);
 	return 0;
 }

@@ -237,7 +237,7 @@ static void test_an_index_from_before_gets_the_table(void)
 	modseq = mailbox_highestmodseq(box);
 	mailbox_close(&box);
 	mail_store_close(&store);
-	db_exec("DROP TABLE cache; PRAGMA user_version = 1");
+	db_exec("DROP TABLE cache; DROP TABLE summaries; PRAGMA user_version = 1");
 	store = store_new();
 	box = box_new(store, "INBOX");
 	check(mailbox_sync(box) == 0);

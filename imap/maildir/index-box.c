@@ -122,7 +122,7 @@ int index_box_drop(struct index *ix, int64_t box)
 {
 	static const enum index_sql steps[] = {
 		SQL_BOX_DROP_MSGS, SQL_BOX_DROP_GONE, SQL_BOX_DROP_KEYWORDS,
-		SQL_BOX_DROP_CACHE, SQL_BOX_DROP,
+		SQL_BOX_DROP_CACHE, SQL_BOX_DROP_SUMMARY, SQL_BOX_DROP,
 	};
 	int rc = 0;
 

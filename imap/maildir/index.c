@@ -19,7 +19,8 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 
-#define INDEX_SCHEMA		2	/* PRAGMA user_version */
+#define INDEX_SCHEMA		3	/* PRAGMA user_version */
+#define INDEX_SCHEMA_CACHED	2	/* without the table summaries */
 #define INDEX_SCHEMA_UNCACHED	1	/* without the table cache */
 #define INDEX_BUSY_MS		10000	/* a bulk change of another session */
 #define INDEX_SOON_MS		20
@@ -49,8 +50,10 @@ static const char schema[] =
 /* See index_cache_key(). Rows are too large for a table without rowid: there what is
  * above a quarter of a page gets pages of its own. */
 static const char schema_cache[] =
-	"CREATE TABLE cache(key INTEGER PRIMARY KEY, data BLOB);"
-	"PRAGMA user_version = 2;";
+	"CREATE TABLE cache(key INTEGER PRIMARY KEY, data BLOB);";
+static const char schema_summaries[] =
+	"CREATE TABLE summaries(key INTEGER PRIMARY KEY, modseq INT, data BLOB);"
+	"PRAGMA user_version = 3;";
 
 #define BOX_COLUMNS \
 	"uidvalidity, uidnext, first_recent, messages, unseen, deleted, expunged," \
@@ -121,6 +124,12 @@ static const char *const sql[SQL_COUNT] = {
 		" SELECT (?3 << 33) | (key & (1 << 32)) | ?4, data FROM cache"
 		" WHERE key IN ((?1 << 33) | ?2, (?1 << 33) | (1 << 32) | ?2)",
 	[SQL_CACHE_DEL] = "DELETE FROM cache WHERE key IN (?, ?)",
+	[SQL_MSG_FLAGS] = "SELECT uid, flags FROM messages WHERE box = ? AND uid > ? ORDER BY uid",
+	[SQL_MSG_FLAGS_SINCE] = "SELECT uid, flags FROM messages INDEXED BY messages_modseq"
+		" WHERE box = ? AND modseq > ? ORDER BY uid",
+	[SQL_SUMMARY_GET] = "SELECT modseq, data FROM summaries WHERE key = ?",
+	[SQL_SUMMARY_PUT] = "INSERT OR REPLACE INTO summaries(key, modseq, data) VALUES(?, ?, ?)",
+	[SQL_BOX_DROP_SUMMARY] = "DELETE FROM summaries WHERE key >= ?1 << 3 AND key < (?1 + 1) << 3",
 	[SQL_KEYWORD_ADD] = "INSERT OR REPLACE INTO keywords(box, n, letter, name)"
 		" VALUES(?, ?, ?, ?)",
 };
@@ -142,6 +151,7 @@ void index_warm(void)
 			    NULL) == SQLITE_OK) {
 		sqlite3_exec(db, schema, NULL, NULL, NULL);
 		sqlite3_exec(db, schema_cache, NULL, NULL, NULL);
+		sqlite3_exec(db, schema_summaries, NULL, NULL, NULL);
 		for (int i = 0; i < SQL_COUNT; i++) {
 			sqlite3_stmt *st = NULL;
 
@@ -222,7 +232,7 @@ static int exec(struct index *ix, const char *text)
 	return index_result(ix, sqlite3_exec(ix->db, text, NULL, NULL, NULL));
 }
 
-/* 1: an empty database gets its tables; 2: an older one gets what it lacks. One of
+/* 1: an empty database gets its tables; 2, 3: an older one gets what it lacks. One of
  * another format is damage. */
 static int check_schema(struct index *ix)
 {
@@ -242,25 +252,29 @@ static int check_schema(struct index *ix)
 		return 0;
 	if (version == INDEX_SCHEMA_UNCACHED)
 		return 2;
+	if (version == INDEX_SCHEMA_CACHED)
+		return 3;
 	return version == 0 ? 1 : index_result(ix, SQLITE_CORRUPT);
 }
 
 static int create_schema(struct index *ix)
 {
-	int rc = exec(ix, "PRAGMA journal_mode = WAL");
+	int lacks, rc = exec(ix, "PRAGMA journal_mode = WAL");
 
 	if (rc == 0)
 		rc = exec(ix, "BEGIN IMMEDIATE");
 	if (rc)
 		return rc;
 	/* Somebody else may have been quicker. */
-	rc = check_schema(ix);
-	if (rc == 1) {
+	rc = lacks = check_schema(ix);
+	if (lacks == 1)
 		rc = exec(ix, schema);
-		rc = rc ? rc : exec(ix, schema_cache);
-	} else if (rc == 2) {
+	else if (lacks == 2 || lacks == 3)
+		rc = 0;
+	if (rc == 0 && (lacks == 1 || lacks == 2))
 		rc = exec(ix, schema_cache);
-	}
+	if (rc == 0 && lacks > 0)
+		rc = exec(ix, schema_summaries);
 	if (rc == 0)
 		rc = exec(ix, "COMMIT");
 	if (rc)
@@ -289,7 +303,7 @@ static int index_open(struct index *ix)
 		ix->full_sync = true;
 		ix->opened++;
 		rc = check_schema(ix);
-		if (rc == 1 || rc == 2)
+		if (rc >= 1 && rc <= 3)
 			rc = create_schema(ix);
 	} else {
 		rc = index_result(ix, rc);

@@ -131,14 +131,6 @@ static int uid_query(struct mailbox *box, enum index_sql which, uint64_t n, stru
 	return rc ? rc : index_uid_query(&box->store->index, which, box->row.box, n, set);
 }
 
-int mailbox_uids(struct mailbox *box, struct uidset *uids)
-{
-	int rc;
-
-	BOX_RETRY(rc, uid_query(box, SQL_MSG_UIDS, 0, uids));
-	return rc;
-}
-
 int mailbox_changed_since(struct mailbox *box, uint64_t since, struct uidset *changed_r)
 {
 	int rc;
