@@ -636,7 +636,10 @@ void holder_destroy(struct holder *h)
 		auth_lost(h);
 		loop_remove(h->loop, &h->watch_io);
 		loop_timer_cancel(h->loop, &h->leave_timer);
-		watch_deinit(&h->watches);
+		if (h->leaving)
+			watch_leave(&h->watches);
+		else
+			watch_deinit(&h->watches);
 	}
 	table_destroy(&h->table);
 	fd_close(&h->listener);

@@ -269,6 +269,17 @@ void watch_deinit(struct watch_set *ws)
 	chain_deinit(&ws->by_mailbox);
 }
 
+void watch_leave(struct watch_set *ws)
+{
+	if (ws->fd < 0)
+		return;
+	/* Between two drains the library holds nothing. */
+	ws->fd = tame.fd = -1;
+	chain_deinit(&ws->by_wd);
+	chain_deinit(&ws->by_inode);
+	chain_deinit(&ws->by_mailbox);
+}
+
 static void watch_end(struct watch_set *ws, uint32_t i)
 {
 	int wd = table_watch(ws->table, i)->wd;

@@ -44,6 +44,9 @@ int watch_reserve(void);
 int watch_init(struct watch_set *ws, struct table *table, int reserved, int inherited,
 	       watch_sub_fn *sub, watch_changed_fn *changed, void *ctx);
 void watch_deinit(struct watch_set *ws);
+/* The same when the process ends and another one adopts: reads nothing more, so that
+ * what waits in the kernel is the next one's, who then need not take everybody for changed. */
+void watch_leave(struct watch_set *ws);
 /* Adoption: first subscribers by the numbers that the table names, then this,
  * which ends watches that nobody wants. forget: end them all, since events may
  * have been lost. */

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define BACKOFF_FIRST_MS	100
-#define BACKOFF_MAX_MS		5000
+#define BACKOFF_MAX_MS		1000	/* sleepers wait for whoever it is */
 /* Who lived this long was well; the next death counts as a first one. */
 #define BACKOFF_WELL_MS		10000
 
@@ -21,7 +21,7 @@ static inline uint64_t backoff_next_ms(struct backoff *b, uint64_t lived_ms)
 	if (lived_ms >= BACKOFF_WELL_MS)
 		b->failures = 0;
 	if (b->failures > 0) {
-		delay = b->failures > 6 ? BACKOFF_MAX_MS :
+		delay = b->failures > 4 ? BACKOFF_MAX_MS :
 			(uint64_t)BACKOFF_FIRST_MS << (b->failures - 1);
 	}
 	b->failures++;
