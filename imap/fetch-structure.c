@@ -156,9 +156,11 @@ int fetch_structures_envelope(struct fetch_structures *st, uint32_t uid, struct 
 {
 	size_t len = 0;
 	const uint8_t *data = cached_find(st, MAIL_CACHE_ENVELOPE, uid, &len);
+	uint8_t told;
 	int ret;
 
-	if (data != NULL && message_text_valid(data, len)) {
+	len = data != NULL ? message_cached_envelope(data, len, &told) : 0;
+	if (len > 0) {
 		buf_append(out, data, len);
 		return 0;
 	}

@@ -159,10 +159,12 @@ static void header_end(struct message_parser *p, uint64_t at)
 	l->mime = message_mime_read(&p->words, &p->header, l->mime, up != NULL &&
 				    up->part->multipart && is_type(up->part, "multipart", "digest"),
 				    part, &boundary);
-	if (up == NULL)
+	if (up == NULL) {
 		p->message->envelope = message_envelope_read(&p->words, &p->header);
-	else if (up->part->rfc822)
+		p->message->told = message_told(&p->header);
+	} else if (up->part->rfc822) {
 		up->part->envelope = message_envelope_read(&p->words, &p->header);
+	}
 	if (is_type(part, "multipart", NULL)) {
 		if (p->n_levels > MESSAGE_DEPTH_MAX || p->n_parts == MESSAGE_PARTS_MAX) {
 			part_as_bytes(part);

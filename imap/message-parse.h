@@ -67,6 +67,11 @@ void message_mime_default(struct message_part *part);
 /* ---- message-envelope.c ---- */
 /* ENVELOPE as ready text. */
 const char *message_envelope_read(struct words *w, const struct buf *header);
+/* ---- message-told.c ---- */
+/* enum message_told of a message's own header. */
+uint8_t message_told(const struct buf *header);
+
+/* ---- message-envelope.c, for tests ---- */
 /* An address list as ENVELOPE has it, without its parentheses. */
 void message_addresses(const uint8_t *data, size_t len, struct buf *out);
 

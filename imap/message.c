@@ -44,11 +44,26 @@ void message_keep(struct mailbox *box, uint32_t uid, const struct message *m)
 {
 	struct buf blob;
 
-	mailbox_cache_put(box, uid, MAIL_CACHE_ENVELOPE, m->envelope, strlen(m->envelope));
 	buf_init(&blob, SIZE_MAX);
+	buf_append_str(&blob, m->envelope);
+	buf_append_u8(&blob, m->told);
+	if (!blob.failed)
+		mailbox_cache_put(box, uid, MAIL_CACHE_ENVELOPE, blob.data, blob.len);
+	buf_reset(&blob);
 	if (message_pack(m, &blob) == 0)
 		mailbox_cache_put(box, uid, MAIL_CACHE_STRUCTURE, blob.data, blob.len);
 	buf_deinit(&blob);
+}
+
+size_t message_cached_envelope(const void *data, size_t len, uint8_t *told_r)
+{
+	*told_r = 0;
+	if (message_text_valid(data, len))
+		return len;
+	if (len == 0 || !message_text_valid(data, len - 1))
+		return 0;
+	*told_r = ((const uint8_t *)data)[len - 1];
+	return len - 1;
 }
 
 static int read_and_keep(struct mailbox *box, uint32_t uid, struct arena *arena,
@@ -104,12 +119,15 @@ int message_envelope(struct mailbox *box, uint32_t uid, struct buf *out)
 	struct arena *arena;
 	struct message *m;
 	struct buf text;
+	uint8_t told;
+	size_t len;
 	int ret = 0;
 
 	buf_init(&text, SIZE_MAX);
 	cache_get(box, uid, MAIL_CACHE_ENVELOPE, &text);
-	if (message_text_valid(text.data, text.len)) {
-		buf_append(out, text.data, text.len);
+	len = message_cached_envelope(text.data, text.len, &told);
+	if (len > 0) {
+		buf_append(out, text.data, len);
 	} else {
 		arena = arena_create();
 		ret = read_and_keep(box, uid, arena, &m);

@@ -34,8 +34,15 @@ struct message_part {
 	bool multipart, rfc822;		/* multipart: at least one child; rfc822: children is the one
 					 * message inside. A part that is neither has none, whatever its type. */
 };
+/* Fields of which the ENVELOPE has all of the text (message-told.c). */
+enum message_told {
+	MESSAGE_TOLD_DATE = 1 << 0, MESSAGE_TOLD_SUBJECT = 1 << 1, MESSAGE_TOLD_FROM = 1 << 2,
+	MESSAGE_TOLD_TO = 1 << 3, MESSAGE_TOLD_CC = 1 << 4, MESSAGE_TOLD_BCC = 1 << 5,
+	MESSAGE_TOLD_IN_REPLY_TO = 1 << 6, MESSAGE_TOLD_MESSAGE_ID = 1 << 7,
+};
 struct message {
 	struct message_part *root;	/* header_at 0 */
+	uint8_t told;			/* enum message_told; 0: unpacked */
 	const char *envelope;		/* ready text "(...)" of the message itself; NULL: unpacked, see message_envelope() */
 };
 /* What FETCH sends, from the cache or by reading the message (and then caching it). Memory is the arena's.
@@ -59,6 +66,9 @@ void message_structure_write(const struct message *m, bool extended, struct buf 
 int message_unpack(const void *data, size_t len, struct arena *arena, struct message **m_r);
 /* The BODYSTRUCTURE in one, without reading the rest. NULL: not one. */
 const char *message_packed_structure(const void *data, size_t len, size_t *len_r);
-/* Is a MAIL_CACHE_ENVELOPE one parenthesized list that cannot confuse a client? */
+/* Is a text one parenthesized list that cannot confuse a client? */
 bool message_text_valid(const void *data, size_t len);
+/* The length of the ENVELOPE in a MAIL_CACHE_ENVELOPE: the text and a byte of enum
+ * message_told, or by an older version the text alone. 0: it is none. */
+size_t message_cached_envelope(const void *data, size_t len, uint8_t *told_r);
 #endif

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "imap/message.h"
+
 /* ---- the text ---- */
 
 struct lexer {
@@ -300,7 +302,37 @@ static bool sent_matches(const struct search_key *k, struct lexer field)
 	return day >= k->from && day < k->to;
 }
 
-bool search_envelope(struct search *q, const void *data, size_t len, uint8_t *answers)
+/* Of HEADER Subject and its like. */
+static bool field_is_told(const struct search_key *k, uint8_t told)
+{
+	static const uint8_t bits[ENVELOPE_FIELDS] = {
+		[ENVELOPE_DATE] = MESSAGE_TOLD_DATE,
+		[ENVELOPE_SUBJECT] = MESSAGE_TOLD_SUBJECT,
+		[ENVELOPE_FROM] = MESSAGE_TOLD_FROM,
+		[ENVELOPE_TO] = MESSAGE_TOLD_TO,
+		[ENVELOPE_CC] = MESSAGE_TOLD_CC,
+		[ENVELOPE_BCC] = MESSAGE_TOLD_BCC,
+		[ENVELOPE_IN_REPLY_TO] = MESSAGE_TOLD_IN_REPLY_TO,
+		[ENVELOPE_MESSAGE_ID] = MESSAGE_TOLD_MESSAGE_ID,
+	};
+
+	return k->name == NULL || (told & bits[k->field]) != 0;
+}
+
+bool search_list_may_tell(const struct text_needle *needle)
+{
+	const uint8_t *b = needle->bytes;
+	size_t len = needle->len;
+
+	for (size_t i = 0; i < len; i++) {
+		if (strchr("\"\\<>,", b[i]) != NULL)	/* and NUL */
+			return false;
+	}
+	return len == 0 || (b[0] != ' ' && b[len - 1] != ' ');
+}
+
+bool search_envelope(struct search *q, const void *data, size_t len, uint8_t told,
+		     uint8_t *answers)
 {
 	struct lexer fields[ENVELOPE_FIELDS];
 
@@ -311,7 +343,7 @@ bool search_envelope(struct search *q, const void *data, size_t len, uint8_t *an
 
 		if (k->type == KEY_SENT)
 			yes = sent_matches(k, fields[ENVELOPE_DATE]);
-		else if (k->type == KEY_ENVELOPE)
+		else if (k->type == KEY_ENVELOPE && field_is_told(k, told))
 			yes = field_matches(k, fields[k->field]);
 		else
 			continue;

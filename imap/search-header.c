@@ -16,6 +16,12 @@ static void to_active(void *ctx, const void *data, size_t len)
 	}
 }
 
+/* Those of the ENVELOPE are left over by it where it does not tell all. */
+static bool asks_header(const struct search_key *k)
+{
+	return k->type == KEY_HEADER || (k->type == KEY_ENVELOPE && k->name != NULL);
+}
+
 void header_scan_begin(struct header_scan *h, struct search *q, uint8_t *answers)
 {
 	h->q = q;
@@ -34,7 +40,7 @@ static void field_begin(struct header_scan *h)
 				   h->name[h->name_len - 1] == '\t'))
 		h->name_len--;		/* RFC 5322 4.5 */
 	for (struct search_key *k = h->q->texts; k != NULL; k = k->next_text) {
-		if (k->type != KEY_HEADER || h->answers[k->number] != SEARCH_UNKNOWN ||
+		if (!asks_header(k) || h->answers[k->number] != SEARCH_UNKNOWN ||
 		    k->name_len != h->name_len ||
 		    strncasecmp(k->name, h->name, h->name_len) != 0)
 			continue;
@@ -142,7 +148,7 @@ void header_scan_end(struct header_scan *h)
 {
 	field_end(h);
 	for (struct search_key *k = h->q->texts; k != NULL; k = k->next_text) {
-		if (k->type == KEY_HEADER && h->answers[k->number] == SEARCH_UNKNOWN)
+		if (asks_header(k) && h->answers[k->number] == SEARCH_UNKNOWN)
 			h->answers[k->number] = SEARCH_NO;
 	}
 }

@@ -204,8 +204,14 @@ static struct search_key *envelope_key(struct search *q, const char *name, bool 
 	return NULL;
 }
 
-/* HEADER name string. Fields that RFC 5322 3.6 allows once, and that the
- * ENVELOPE has, are asked of it. */
+static bool is_list(enum envelope_field field)
+{
+	return field == ENVELOPE_FROM || field == ENVELOPE_TO || field == ENVELOPE_CC ||
+		field == ENVELOPE_BCC;
+}
+
+/* HEADER name string. What the ENVELOPE has is asked of it first, as it is
+ * cached, and of the header where it does not tell all of the field. */
 static struct search_key *parse_header(struct search *q, struct args *a)
 {
 	struct search_key *k;
@@ -217,13 +223,17 @@ static struct search_key *parse_header(struct search *q, struct args *a)
 	if (name == NULL)
 		return bad(q, "HEADER takes a field name and a string.");
 	k = envelope_key(q, name, true);
-	if (k == NULL) {
+	if (k == NULL)
 		k = text_key(q, KEY_HEADER);
-		k->name = name;
-		k->name_len = a->at->len;
-	}
+	k->name = name;
+	k->name_len = a->at->len;
+	q->uses_header = true;
 	a->at += 2;
-	return parse_needle(q, k, &a->at[-1]);
+	if (parse_needle(q, k, &a->at[-1]) == NULL)
+		return NULL;
+	if (k->type == KEY_ENVELOPE && is_list(k->field) && !search_list_may_tell(&k->needle))
+		k->type = KEY_HEADER;
+	return k;
 }
 
 /* BODY, TEXT, FROM and so on. *known_r false: not one of these. */

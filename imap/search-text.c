@@ -21,7 +21,8 @@ struct texts {
 	struct search *q;
 	struct mailbox *box;
 	struct row_batch batch;
-	uint8_t *answers;		/* n_texts for each row of the batch */
+	uint8_t *answers;		/* n_texts for each row of the batch, and if its
+					 * ENVELOPE was asked */
 	struct arena *arena;		/* of message */
 	struct message *message;	/* the one that is asked, if it was read already */
 	bool gone, cached;
@@ -33,7 +34,7 @@ struct texts {
 
 static uint8_t *answers_of(struct texts *t, const struct mail_row *row)
 {
-	return t->answers + (size_t)(row - t->batch.rows) * t->q->n_texts;
+	return t->answers + (size_t)(row - t->batch.rows) * (t->q->n_texts + 1);
 }
 
 /* A message that is gone or cannot be read does not match, and does not keep
@@ -62,19 +63,12 @@ static int cached_envelope(void *ctx, uint32_t uid, const void *data, size_t len
 {
 	struct texts *t = ctx;
 	const struct mail_row *row = row_batch_find(&t->batch, uid);
+	uint8_t told;
 
-	if (row != NULL)
-		(void)search_envelope(t->q, data, len, answers_of(t, row));
+	len = message_cached_envelope(data, len, &told);
+	if (row != NULL && len > 0 && search_envelope(t->q, data, len, told, answers_of(t, row)))
+		answers_of(t, row)[t->q->n_texts] = SEARCH_YES;
 	return 0;
-}
-
-static bool envelope_asked(const struct texts *t, const uint8_t *answers)
-{
-	for (const struct search_key *k = t->q->texts; k != NULL; k = k->next_text) {
-		if (k->type == KEY_SENT || k->type == KEY_ENVELOPE)
-			return answers[k->number] != SEARCH_UNKNOWN;
-	}
-	return true;
 }
 
 /* It is not cached: read for it, and kept for the next time. */
@@ -100,13 +94,13 @@ static int ask_envelope(struct texts *t, uint32_t uid, uint8_t *answers)
 	const char *text;
 	int ret;
 
-	if (envelope_asked(t, answers))
+	if (answers[t->q->n_texts] == SEARCH_YES)
 		return 0;
 	ret = read_message(t, uid);
 	if (ret != 0)
 		return ret;
 	text = t->message->envelope;
-	(void)search_envelope(t->q, text, strlen(text), answers);
+	(void)search_envelope(t->q, text, strlen(text), t->message->told, answers);
 	return 0;
 }
 
@@ -339,7 +333,7 @@ static int fill_rows(struct texts *t)
 		     uid = uidset_next(&b->uids, &it))
 			b->rows[b->count++] = (struct mail_row){ .uid = uid };
 	t->gone |= b->count < uidset_count(&b->uids);
-	memset(t->answers, SEARCH_UNKNOWN, b->count * t->q->n_texts);
+	memset(t->answers, SEARCH_UNKNOWN, b->count * (t->q->n_texts + 1));
 	return ret;
 }
 

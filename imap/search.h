@@ -32,7 +32,8 @@ enum key_type {
 	KEY_MODSEQ,
 	/* Text keys: answered from the ENVELOPE, the header, the whole message. */
 	KEY_SENT,		/* [from, to): days as search_day() counts them */
-	KEY_ENVELOPE,		/* field, needle */
+	KEY_ENVELOPE,		/* field, needle; name: HEADER, and not all of that may
+				 * be in the ENVELOPE */
 	KEY_HEADER,		/* name, needle */
 	KEY_BODY,		/* needle */
 	KEY_TEXT,
@@ -85,8 +86,13 @@ enum search_answer search_ask(const struct search *q, const struct mail_row *row
 int search_narrow(struct search *q, struct uidset *uids, struct uidset *gone, bool *decided_r);
 
 /* ---- search-envelope.c ---- */
-/* Answers what is asked of the ENVELOPE, given as FETCH would send it. False: it is none. */
-bool search_envelope(struct search *q, const void *data, size_t len, uint8_t *answers);
+/* Answers what is asked of the ENVELOPE, given as FETCH would send it, as far as it can:
+ * told is message.h's. False: it is none. */
+bool search_envelope(struct search *q, const void *data, size_t len, uint8_t told,
+		     uint8_t *answers);
+/* Has an address list the text, if it is in the header? Not one with what an ENVELOPE leaves
+ * out or adds: quotes, blanks at an end, or what is around an address. */
+bool search_list_may_tell(const struct text_needle *needle);
 /* Days, comparable, of a date; only that. */
 int64_t search_day(int year, int month, int day);
 /* The date of a Date field (RFC 5322 3.3 and 4.3), as it stands there: zone and time are

@@ -74,7 +74,7 @@ static void search(const uint8_t *data, size_t size)
 	keys[1].needle = keys[0].needle;
 	header(&q, data, size, SIZE_MAX);
 	header(&q, data, size, 3);
-	(void)search_envelope(&q, data, size, answers);
+	(void)search_envelope(&q, data, size, 0xff, answers);
 	(void)search_sent_day((const char *)data, size, &day);
 	arena_destroy(&arena);
 }

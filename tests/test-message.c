@@ -560,6 +560,49 @@ static void test_the_line_end_before_a_boundary_is_no_empty_line(void)
 	arena_destroy(&arena);
 }
 
+static void test_what_the_envelope_tells(void)
+{
+	static const struct {
+		const char *header;
+		bool told;
+	} rows[] = {
+		{ "Subject: a b\n", true }, { "Subject: a\n b\n", true }, { "Subject:a\n", true },
+		{ "Subject: \n", true }, { "Subject: gr\xfc\n", true }, { "X: a\n", true },
+		{ "Subject: a  b\n", false }, { "Subject: a\tb\n", false }, { "Subject: a \n", false },
+		{ "Subject: a\n  b\n", false }, { "Subject: a\n\tb\n", false },
+		{ "Subject: a\nSubject: b\n", false }, { "Subject : a\nsubject: b\n", false },
+		{ "From: a@b\n", true }, { "From: A. B <a.b@c.d>\n", true },
+		{ "From: \"A, B\" <a@b>, c@d,\n e@f\n", true }, { "From: =?utf-8?q?=C3=BC?= <a@b>\n", true },
+		{ "From:\n", false }, { "From: a@b (c)\n", false }, { "From: a@b,c@d\n", false },
+		{ "From: \"A\" B <a@b>\n", false }, { "From: \"A\\\"B\" <a@b>\n", false },
+		{ "From: \"=?utf-8?q?x?=\" <a@b>\n", false }, { "From: A<a@b>\n", false },
+		{ "From: A  B <a@b>\n", false }, { "From: g: a@b;\n", false }, { "From: a\n", false },
+		{ "From: a..b@c\n", false }, { "From: a@b.\n", false }, { "From: <@x:a@b>\n", false },
+		{ "From: A <a@b>, \n", false }, { "From: a@b\nFrom: c@d\n", false },
+	};
+
+	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+		struct arena *arena = arena_create();
+		unsigned bit = strncasecmp(rows[i].header, "From", 4) == 0 ? MESSAGE_TOLD_FROM
+									   : MESSAGE_TOLD_SUBJECT;
+
+		check_row(((parse(arena, rows[i].header)->told & bit) != 0) == rows[i].told, i);
+		arena_destroy(&arena);
+	}
+}
+
+static void test_what_is_cached_of_an_envelope(void)
+{
+	uint8_t told;
+
+	check(message_cached_envelope("(a)", 3, &told) == 3 && told == 0);
+	check(message_cached_envelope("(a))", 4, &told) == 3 && told == ')');
+	check(message_cached_envelope("(a)\0", 4, &told) == 3 && told == 0);
+	check(message_cached_envelope("(a)xx", 5, &told) == 0);
+	check(message_cached_envelope("(a", 2, &told) == 0);
+	check(message_cached_envelope("", 0, &told) == 0);
+}
+
 static void test_a_message_of_one_part_has_part_1(void)
 {
 	static const uint32_t ones[] = { 1, 1, 1 };
@@ -803,6 +846,8 @@ int main(void)
 		UNIT_TEST(test_structures),
 		UNIT_TEST(test_parts_are_found_by_number),
 		UNIT_TEST(test_the_line_end_before_a_boundary_is_no_empty_line),
+		UNIT_TEST(test_what_the_envelope_tells),
+		UNIT_TEST(test_what_is_cached_of_an_envelope),
 		UNIT_TEST(test_a_message_of_one_part_has_part_1),
 		UNIT_TEST(test_a_header_of_20_mb_is_looked_at_in_part),
 		UNIT_TEST(test_depth_and_parts_are_bounded),

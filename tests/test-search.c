@@ -64,7 +64,7 @@ static enum search_answer ask_envelope(const char *envelope, enum envelope_field
 	k->type = KEY_ENVELOPE;
 	k->field = field;
 	require(text_needle_init(&k->needle, arena, charset_bytes, needle, strlen(needle)));
-	check(search_envelope(&q, envelope, strlen(envelope), &answer) ==
+	check(search_envelope(&q, envelope, strlen(envelope), 0, &answer) ==
 	      (answer != SEARCH_UNKNOWN));
 	arena_destroy(&arena);
 	return answer;
@@ -212,6 +212,13 @@ static const struct {
 	{ "HEADER x-spam \"\xd0\xbf\xd1\x80\xd0\xb8\"", " 1" },
 	{ "HEADER X-Spam \"\"", " 1" },
 	{ "HEADER Reply-To other", " 1" },
+	/* What the ENVELOPE leaves out, or has twice. */
+	{ "HEADER To \"friends: anna\"", " 2" },
+	{ "HEADER From \"\"", " 1 2 3" },
+	{ "HEADER Cc \"bob <\"", " 1" },
+	{ "HEADER Cc \"bob <bob@Example.net>, \"", "" },
+	{ "HEADER From \"missing\"", "" },
+	{ "HEADER Subject \"e aus k\"", " 1" },
 	{ "HEADER Sender \"\"", "" },
 	{ "HEADER Content-Type multipart", " 2" },
 	{ "SENTON 3-Nov-2025", " 1" },
