@@ -321,9 +321,7 @@ static int context_make(struct tls_server *server, const struct tls_identity *id
 		ret = context_identity(ctx, id, why_r);
 	if (ret == 0 && server->store)
 		ret = context_client_certs(ctx, server, authorities);
-	if (ret == 0 && (!SSL_CTX_set_session_id_context(ctx, server->session_context,
-							 sizeof(server->session_context)) ||
-			 !SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket)))
+	if (ret == 0 && !SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket))
 		ret = -EINVAL;
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_name);
 	SSL_CTX_set_alpn_select_cb(ctx, on_protocols, NULL);
@@ -331,16 +329,12 @@ static int context_make(struct tls_server *server, const struct tls_identity *id
 	return ret;
 }
 
-/* A session of clients that other authorities vouched for is not resumed. */
 static int server_authorities(struct tls_server *server, const struct tls_server_parts *parts,
 			      STACK_OF(X509) **list_r, const char **why_r)
 {
 	int ret;
 
 	*list_r = NULL;
-	if (!EVP_Digest(parts->ca ? parts->ca : "", parts->ca_len, server->session_context,
-			NULL, EVP_sha256(), NULL))
-		return -ENOMEM;
 	if (!parts->ca)
 		return 0;
 	ret = tls_cert_read_list(parts->ca, parts->ca_len, list_r, why_r);
@@ -376,6 +370,30 @@ static int server_identities(struct tls_server *server, const struct tls_server_
 	return 0;
 }
 
+/* A session of clients that other authorities vouched for is not resumed, nor one
+ * that began with another certificate than there is now: a client binds to the
+ * one that it was shown then (RFC 5929 4). One for all names, since TLS 1.2 looks
+ * for the session before it looks at the name. */
+static int server_sessions(struct tls_server *server, const struct tls_server_parts *parts)
+{
+	uint8_t *context = server->session_context, digest[EVP_MAX_MD_SIZE];
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	unsigned len;
+	bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) &&
+		EVP_DigestUpdate(md, parts->ca, parts->ca ? parts->ca_len : 0);
+
+	for (size_t i = 0; ok && i < server->n_identities; i++)
+		ok = X509_digest(SSL_CTX_get0_certificate(server->identities[i].ctx),
+				 EVP_sha256(), digest, &len) &&
+			EVP_DigestUpdate(md, digest, len);
+	ok = ok && EVP_DigestFinal_ex(md, context, NULL);
+	EVP_MD_CTX_free(md);
+	for (size_t i = 0; ok && i < server->n_identities; i++)
+		ok = SSL_CTX_set_session_id_context(server->identities[i].ctx, context,
+						    sizeof(server->session_context));
+	return ok ? 0 : -ENOMEM;
+}
+
 int tls_server_create(const struct tls_server_parts *parts, struct tls_server **server_r,
 		      const char **why_r)
 {
@@ -396,6 +414,8 @@ int tls_server_create(const struct tls_server_parts *parts, struct tls_server **
 		ret = server_authorities(server, parts, &authorities, why_r);
 	if (ret == 0)
 		ret = server_identities(server, parts, authorities, why_r);
+	if (ret == 0)
+		ret = server_sessions(server, parts);
 	tls_cert_list_free(&authorities);
 	ERR_clear_error();
 	if (ret < 0)
@@ -753,7 +773,8 @@ static void facts_exporter(SSL *ssl, struct tls_facts *facts)
 }
 
 /* RFC 5929 4.1: the hash of the signature, but SHA-256 for MD5 and SHA-1; not
- * defined for signatures without one. */
+ * defined for signatures without one. RFC 7677 4: not on a session that was
+ * resumed without the extended master secret. */
 static void facts_endpoint(SSL *ssl, struct tls_facts *facts)
 {
 	X509 *cert = SSL_get_certificate(ssl);
@@ -761,6 +782,9 @@ static void facts_endpoint(SSL *ssl, struct tls_facts *facts)
 	unsigned len = 0;
 	const EVP_MD *md;
 
+	if (SSL_version(ssl) < TLS1_3_VERSION && SSL_session_reused(ssl) &&
+	    SSL_get_extms_support(ssl) != 1)
+		return;
 	if (!cert || !X509_get_signature_info(cert, &nid, NULL, NULL, NULL) || nid == NID_undef)
 		return;
 	if (nid == NID_md5 || nid == NID_sha1)

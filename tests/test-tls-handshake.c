@@ -445,6 +445,41 @@ static void test_sessions_end_with_the_authorities(void)
 	tls_server_unref(&p.server);
 }
 
+/* Else its client would bind to one that is no longer ours. */
+static void test_sessions_end_with_the_certificate(void)
+{
+	for (int row = 0; row < 4; row++) {
+		struct test_cert *changes = row < 2 ? &first : &second, kept = *changes;
+		struct pair p = { .server = server_new(false) };
+		uint8_t digest[64];
+
+		client_init(&p.client, row % 2 ? TLS1_2_VERSION : TLS1_3_VERSION, NULL);
+		p.client.name = row < 2 ? "localhost" : "mail.example.org";
+		for (int turn = 0; turn < 4; turn++) {
+			if (turn == 2) {
+				tls_server_unref(&p.server);
+				*changes = test_cert_make("new", NULL, 30, NULL);
+				p.server = server_new(false);
+			}
+			pair_run(&p);
+			check_row(p.result == TLS_HANDSHAKE_DONE, row);
+			check_row(p.facts.resumed == (turn % 2 == 1), row * 10 + turn);
+			X509_digest(changes->x509, EVP_sha256(), digest, NULL);
+			check_row(p.facts.endpoint_len == 32 &&
+				  memcmp(p.facts.endpoint, digest, 32) == 0, row * 10 + turn);
+			X509_digest(SSL_get0_peer_certificate(p.client.ssl), EVP_sha256(), digest,
+				    NULL);
+			check_row(memcmp(p.facts.endpoint, digest, 32) == 0, row * 10 + turn);
+			pair_talk(&p, row);
+			pair_end(&p);
+		}
+		client_deinit(&p.client);
+		tls_server_unref(&p.server);
+		test_cert_free(changes);
+		*changes = kept;
+	}
+}
+
 static void test_ticket_keys_rotate(void)
 {
 	struct tls_ticket_keys kept = tickets, next;
@@ -499,6 +534,62 @@ static void test_both_sides_have_the_same_channel_binding(void)
 		client_deinit(&p.client);
 		tls_server_unref(&p.server);
 	}
+}
+
+/* Without it a session could have been made elsewhere (RFC 7627), and resumed. */
+static void test_nothing_is_bound_without_the_extended_master_secret(void)
+{
+	struct pair p = { .server = server_new(false) };
+	uint8_t digest[64];
+
+	X509_digest(first.x509, EVP_sha256(), digest, NULL);
+	client_init(&p.client, TLS1_2_VERSION, NULL);
+	SSL_CTX_set_options(p.client.ctx, SSL_OP_NO_EXTENDED_MASTER_SECRET);
+	for (int again = 0; again < 2; again++) {
+		pair_run(&p);
+		check_row(p.facts.resumed == (again > 0), again);
+		check_row(p.facts.exporter_len == 0, again);
+		/* RFC 7677 section 4: at first the certificate has just been shown. */
+		check_row(p.facts.endpoint_len == (again ? 0 : 32), again);
+		check_row(again || memcmp(p.facts.endpoint, digest, 32) == 0, again);
+		pair_talk(&p, again);
+		pair_end(&p);
+	}
+	client_deinit(&p.client);
+	tls_server_unref(&p.server);
+}
+
+static void test_endpoint_s_hash_is_the_signature_s(void)
+{
+	static const struct {
+		const char *signature, *hash;
+	} rows[] = {
+		{ "SHA256", "SHA256" }, { "SHA384", "SHA384" }, { "SHA512", "SHA512" },
+		{ "SHA224", "SHA224" }, { "SHA1", "SHA256" }, { NULL, NULL },
+	};
+	struct test_cert kept = first;
+
+	for (int row = 0; row < (int)UNIT_COUNT(rows); row++) {
+		struct pair p = { 0 };
+		uint8_t digest[64];
+		unsigned len = 0;
+
+		first = test_cert_make_signed("first", NULL, 30, NULL, rows[row].signature);
+		p.server = server_new(false);
+		require(p.server != NULL);
+		client_init(&p.client, row % 2 ? TLS1_2_VERSION : TLS1_3_VERSION, NULL);
+		pair_run(&p);
+		check_row(p.result == TLS_HANDSHAKE_DONE, row);
+		if (rows[row].hash)
+			X509_digest(first.x509, EVP_get_digestbyname(rows[row].hash), digest, &len);
+		check_row(p.facts.endpoint_len == len &&
+			  memcmp(p.facts.endpoint, digest, len) == 0, row);
+		pair_end(&p);
+		client_deinit(&p.client);
+		tls_server_unref(&p.server);
+		test_cert_free(&first);
+	}
+	first = kept;
 }
 
 static void test_what_is_no_record_does_not_get_in(void)
@@ -568,8 +659,11 @@ int main(void)
 		UNIT_TEST(test_protocol_must_be_imap_if_any),
 		UNIT_TEST(test_client_certificate_names_its_user_if_it_is_good),
 		UNIT_TEST(test_sessions_end_with_the_authorities),
+		UNIT_TEST(test_sessions_end_with_the_certificate),
 		UNIT_TEST(test_ticket_keys_rotate),
 		UNIT_TEST(test_both_sides_have_the_same_channel_binding),
+		UNIT_TEST(test_nothing_is_bound_without_the_extended_master_secret),
+		UNIT_TEST(test_endpoint_s_hash_is_the_signature_s),
 		UNIT_TEST(test_what_is_no_record_does_not_get_in),
 	};
 	int ret;

@@ -39,9 +39,11 @@ static inline void test_cert_pem(struct test_cert *c)
 }
 
 /* issuer NULL: signed by itself, and an authority. alt: subjectAltName or NULL.
- * days: how long from now, negative: expired. */
-static inline struct test_cert test_cert_make(const char *cn, const char *alt, int days,
-					      const struct test_cert *issuer)
+ * days: how long from now, negative: expired. hash: of the signature; NULL: one
+ * that has none, Ed25519's, by a key that nobody else has. */
+static inline struct test_cert test_cert_make_signed(const char *cn, const char *alt, int days,
+						     const struct test_cert *issuer,
+						     const char *hash)
 {
 	struct test_cert c = { .x509 = X509_new(), .key = EVP_EC_gen("P-256") };
 	X509_NAME *name = X509_get_subject_name(c.x509);
@@ -58,10 +60,19 @@ static inline struct test_cert test_cert_make(const char *cn, const char *alt, i
 		test_cert_extension(c.x509, NID_basic_constraints, "critical,CA:TRUE");
 	if (alt)
 		test_cert_extension(c.x509, NID_subject_alt_name, alt);
-	if (!X509_sign(c.x509, issuer ? issuer->key : c.key, EVP_sha256()))
+	EVP_PKEY *own = hash ? NULL : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	if (!X509_sign(c.x509, own ? own : issuer ? issuer->key : c.key,
+		       hash ? EVP_get_digestbyname(hash) : NULL))
 		abort();
+	EVP_PKEY_free(own);
 	test_cert_pem(&c);
 	return c;
+}
+
+static inline struct test_cert test_cert_make(const char *cn, const char *alt, int days,
+					      const struct test_cert *issuer)
+{
+	return test_cert_make_signed(cn, alt, days, issuer, "SHA256");
 }
 
 static inline void test_cert_free(struct test_cert *c)
