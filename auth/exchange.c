@@ -23,6 +23,7 @@
 
 #include "auth/attempt.h"
 #include "auth/auth-private.h"
+#include "auth/scram-endpoint.h"
 #include "auth/scram-keys.h"
 #include "auth/scram.h"
 #include "auth/workers.h"
@@ -45,7 +46,8 @@ struct exchange {
 	struct list node;		/* auth->exchanges: longest quiet first */
 	struct attempt attempt;
 	enum exchange_phase phase;
-	struct scram *scram;
+	struct scram *scram;		/* or: */
+	struct scram_endpoint *endpoint;
 	bool usable;			/* the user has keys, or can have some */
 	bool other_authzid;
 	bool derive;			/* from password */
@@ -65,6 +67,7 @@ static void exchange_free(struct exchange *ex)
 	list_remove(&ex->node);
 	ex->attempt.auth->n_exchanges--;
 	scram_destroy(&ex->scram);
+	scram_endpoint_destroy(&ex->endpoint);
 	if (ex->password)
 		explicit_bzero(ex->password, strlen(ex->password));
 	free(ex->password);
@@ -220,8 +223,10 @@ static void exchange_tell(struct attempt *a)
 
 static void exchange_verify(struct exchange *ex)
 {
-	ex->result = scram_final(ex->scram, ex->response, ex->response_len, &ex->keys,
-		&ex->answer);
+	ex->result = ex->endpoint
+		? scram_endpoint_final(ex->endpoint, ex->response, ex->response_len, &ex->keys,
+			&ex->answer)
+		: scram_final(ex->scram, ex->response, ex->response_len, &ex->keys, &ex->answer);
 	if (!attempt_stand_in_line(&ex->attempt, exchange_tell))
 		exchange_end(ex);
 }
@@ -263,12 +268,33 @@ static bool keys_random(struct scram_keys *keys)
 	       seal_random(keys->server, sizeof(keys->server)) == 0;
 }
 
-static void exchange_first(struct exchange *ex, const void *message, size_t len)
+struct beginning {
+	uint64_t id, cookie;
+	const char *mechanism, *remote, *local;
+	const void *exporter, *endpoint, *message;
+	size_t exporter_len, endpoint_len, len;
+	bool secured;
+};
+
+/* RFC 5802 section 6: the client could bind, and was told by somebody in between
+ * that we cannot. GNU SASL finds out where there is a tls-exporter. */
+static bool beginning_is_downgraded(const struct beginning *b)
+{
+	return b->endpoint_len > 0 && b->len > 0 && *(const char *)b->message == 'y';
+}
+
+static void exchange_first(struct exchange *ex, const struct beginning *b)
 {
 	struct buf out;
 
 	buf_init(&out, 2 * SASL_MESSAGE_MAX_BYTES);
-	ex->result = scram_first(ex->scram, message, len, exchange_salt, ex, &out);
+	if (ex->endpoint)
+		ex->result = scram_endpoint_first(ex->endpoint, b->message, b->len,
+			exchange_salt, ex, &out);
+	else if (beginning_is_downgraded(b))
+		ex->result = SCRAM_REFUSED;
+	else
+		ex->result = scram_first(ex->scram, b->message, b->len, exchange_salt, ex, &out);
 	/* Whoever has no keys has some that nobody knows. */
 	if (ex->result == SCRAM_OK && !ex->usable && !keys_random(&ex->keys))
 		ex->result = SCRAM_FAILED;
@@ -299,14 +325,6 @@ static void exchanges_make_room(struct auth *auth)
 	}
 }
 
-struct beginning {
-	uint64_t id, cookie;
-	const char *mechanism, *remote, *local;
-	const void *exporter, *endpoint, *message;
-	size_t exporter_len, endpoint_len, len;
-	bool secured;
-};
-
 static struct exchange *exchange_create(struct channel *ch, const struct beginning *b)
 {
 	struct exchange *ex = calloc(1, sizeof(*ex));
@@ -314,8 +332,11 @@ static struct exchange *exchange_create(struct channel *ch, const struct beginni
 	if (!ex)
 		return NULL;
 	bool plus = strcmp(b->mechanism, "SCRAM-SHA-256-PLUS") == 0;
-	ex->scram = scram_create(plus, b->exporter, b->exporter_len);
-	if (!ex->scram) {
+	if (plus && b->endpoint_len > 0 && scram_endpoint_named(b->message, b->len))
+		ex->endpoint = scram_endpoint_create(b->endpoint, b->endpoint_len);
+	else
+		ex->scram = scram_create(plus, b->exporter, b->exporter_len);
+	if (!ex->scram && !ex->endpoint) {
 		free(ex);
 		return NULL;
 	}
@@ -356,7 +377,7 @@ bool exchange_begin(struct channel *ch, struct ipc_in *in)
 		exchanges_make_room(ch->auth);
 	struct exchange *ex = allowed ? exchange_create(ch, &b) : NULL;
 	if (ex) {
-		exchange_first(ex, b.message, b.len);
+		exchange_first(ex, &b);
 		return true;
 	}
 	attempt_init(&a, ch, b.id, b.cookie, b.remote, b.local);

@@ -6,7 +6,7 @@
  * Refused here already, since GNU SASL lets them pass: NULs, and a client that
  * claims a channel binding in an exchange without one (RFC 5802 section 6). It
  * knows tls-unique, which TLS 1.3 has not and which we never have, and
- * tls-exporter, but not tls-server-end-point. */
+ * tls-exporter, but not tls-server-end-point: that is scram-endpoint.c's. */
 #include "auth/scram.h"
 
 #include <errno.h>

@@ -182,7 +182,8 @@ bool client_offers(const struct client *c, enum sasl_mechanism mechanism)
 	case SASL_EXTERNAL:	return *c->external != '\0';
 	case SASL_SCRAM:	return settings_has_word(words, "scram-sha-256");
 	case SASL_SCRAM_PLUS:
-		return c->cbind_exporter.len > 0 && settings_has_word(words, "scram-sha-256");
+		return (c->cbind_exporter.len > 0 || c->cbind_endpoint.len > 0) &&
+			settings_has_word(words, "scram-sha-256");
 	}
 	return false;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* What auth reads of a stranger's, and of files that strangers may have written.
- * The first byte chooses: a SCRAM exchange (two messages, with or without channel
- * binding), stored keys, an ARGON2 hash, an address. */
+ * The first byte chooses: a SCRAM exchange (two messages, without channel binding,
+ * with tls-exporter, with tls-server-end-point), stored keys, an ARGON2 hash, an
+ * address. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "auth/address.h"
 #include "auth/argon2.h"
+#include "auth/scram-endpoint.h"
 #include "auth/scram-keys.h"
 #include "auth/scram.h"
 #include "lib/base64.h"
@@ -23,22 +25,64 @@ static void salt(void *ctx, const char *user, const char *authzid, struct scram_
 	keys->salt_len = 16;
 }
 
-/* The first message ends with a LF; the second may hold the nonce as "%". */
-static void read_scram(const uint8_t *data, size_t size, bool plus)
+enum binding { BOUND_NOT, BOUND_EXPORTER, BOUND_ENDPOINT };
+
+struct engine {
+	struct scram *scram;
+	struct scram_endpoint *endpoint;
+};
+
+static bool engine_start(struct engine *e, enum binding binding)
 {
-	static const uint8_t exporter[32];
+	static const uint8_t bytes[32];
+	bool plus = binding == BOUND_EXPORTER;
+
+	*e = (struct engine){ 0 };
+	if (binding == BOUND_ENDPOINT)
+		e->endpoint = scram_endpoint_create(bytes, sizeof(bytes));
+	else
+		e->scram = scram_create(plus, bytes, plus ? sizeof(bytes) : 0);
+	return e->scram || e->endpoint;
+}
+
+static void engine_end(struct engine *e)
+{
+	scram_destroy(&e->scram);
+	scram_endpoint_destroy(&e->endpoint);
+	if (e->scram || e->endpoint)
+		abort();
+}
+
+static enum scram_result engine_first(struct engine *e, const void *message, size_t len,
+	struct buf *out)
+{
+	return e->scram ? scram_first(e->scram, message, len, salt, NULL, out)
+			: scram_endpoint_first(e->endpoint, message, len, salt, NULL, out);
+}
+
+static enum scram_result engine_final(struct engine *e, const struct buf *final,
+	const struct scram_keys *keys, struct buf *out)
+{
+	return e->scram ? scram_final(e->scram, final->data, final->len, keys, out)
+			: scram_endpoint_final(e->endpoint, final->data, final->len, keys, out);
+}
+
+/* The first message ends with a LF; the second may hold the nonce as "%". */
+static void read_scram(const uint8_t *data, size_t size, enum binding binding)
+{
 	const uint8_t *lf = memchr(data, '\n', size);
 	size_t first = lf ? (size_t)(lf - data) : size;
 	struct scram_keys keys = { .iterations = 1 };
 	struct buf out, final;
+	struct engine e;
 
-	struct scram *s = scram_create(plus, exporter, plus ? sizeof(exporter) : 0);
-	if (!s)
+	if (!engine_start(&e, binding))
 		return;
 	buf_init(&out, 4 * SASL_MESSAGE_MAX_BYTES);
 	buf_init(&final, 4 * SASL_MESSAGE_MAX_BYTES);
-	enum scram_result result = scram_first(s, data, first, salt, NULL, &out);
-	if (result == SCRAM_OK && out.len < 2 + 16)
+	enum scram_result result = engine_first(&e, data, first, &out);
+	if (result == SCRAM_OK && (out.len < 2 + 16 ||
+		(binding == BOUND_ENDPOINT && !scram_endpoint_named(data, first))))
 		abort();
 	for (const uint8_t *p = lf ? lf + 1 : data + size; p < data + size; p++) {
 		/* "r=NONCE,s=..." */
@@ -49,13 +93,11 @@ static void read_scram(const uint8_t *data, size_t size, bool plus)
 			buf_append_u8(&final, *p);
 	}
 	buf_reset(&out);
-	if (result == SCRAM_OK && scram_final(s, final.data, final.len, &keys, &out) == SCRAM_OK)
+	if (result == SCRAM_OK && engine_final(&e, &final, &keys, &out) == SCRAM_OK)
 		abort();	/* keys of zeros have no proof */
 	buf_deinit(&final);
 	buf_deinit(&out);
-	scram_destroy(&s);
-	if (s)
-		abort();
+	engine_end(&e);
 }
 
 static void read_keys(const char *text)
@@ -104,13 +146,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *text = strndup((const char *)data + 1, size - 1);
 	if (!text)
 		return 0;
-	switch (data[0] % 6) {
-	case 0: read_scram(data + 1, size - 1, false); break;
-	case 1: read_scram(data + 1, size - 1, true); break;
+	switch (data[0] % 12) {
+	case 0: read_scram(data + 1, size - 1, BOUND_NOT); break;
+	case 1: read_scram(data + 1, size - 1, BOUND_EXPORTER); break;
 	case 2: read_keys(text); break;
 	case 3: (void)argon2_hash_check(text); break;
 	case 4: read_address(text); break;
 	case 5: read_base64(text, strlen(text)); break;
+	default: read_scram(data + 1, size - 1, BOUND_ENDPOINT); break;
 	}
 	free(text);
 	return 0;

@@ -338,10 +338,10 @@ static void do_ask(char *args)
 
 static void do_begin(char *args)
 {
-	char *w[6];
+	char *w[7];
 
-	if (split(args, w, 6) != 6)
-		die("begin ID MECHANISM REMOTE SECURED EXPORTER MESSAGE");
+	if (split(args, w, 7) != 7)
+		die("begin ID MECHANISM REMOTE SECURED EXPORTER ENDPOINT MESSAGE");
 	direct_open();
 	struct ipc_out *out = ipc_out_create(IPC_AUTH_BEGIN);
 	ipc_out_u64(out, strtoull(w[0], NULL, 10));
@@ -351,8 +351,8 @@ static void do_begin(char *args)
 	ipc_out_str(out, "198.51.100.99");
 	ipc_out_bool(out, w[3][0] == '1');
 	out_bytes(out, w[4]);
-	ipc_out_bin(out, "", 0);
 	out_bytes(out, w[5]);
+	out_bytes(out, w[6]);
 	direct_send(&out);
 }
 

@@ -1143,10 +1143,11 @@ def answer(s, n):
     return s.expect("direct %d " % n).split(" ", 2)[2]
 
 
-def plus(s, n, client, exporter, remote="192.0.2.1", mechanism="SCRAM-SHA-256-PLUS"):
+def plus(s, n, client, exporter, remote="192.0.2.1", mechanism="SCRAM-SHA-256-PLUS",
+         endpoint=b""):
     """The exchange's last word, after the proof."""
-    s.say("begin %d %s %s 1 %s %s" % (n, mechanism, remote, word(exporter), word(client.first)),
-          "sent ok")
+    s.say("begin %d %s %s 1 %s %s %s" % (n, mechanism, remote, word(exporter), word(endpoint),
+                                         word(client.first)), "sent ok")
     first = answer(s, n)
     if not first.startswith("challenge "):
         return first
@@ -1184,12 +1185,88 @@ def scram_plus_is_bound_to_its_connection(s):
 
 
 @test(**SCRAM)
+def scram_plus_is_bound_to_the_certificate(s):
+    key, hashed = os.urandom(32), os.urandom(48)
+    header = "p=tls-server-end-point,,"
+    good = lambda user="fred", password="geheim", **kw: Scram(user, password, **dict(
+        dict(header=header, binding=hashed), **kw))
+    for n, exporter in ((1, key), (2, b"")):
+        assert plus(s, n, good(), exporter, endpoint=hashed).startswith("ok ")
+        assert plus(s, n, good("gina", "offen"), exporter, endpoint=hashed).startswith("ok ")
+    assert plus(s, 3, good(header="p=tls-exporter,,", binding=key), key, endpoint=hashed) \
+        .startswith("ok ")
+    own = "p=tls-server-end-point,a=fred,"
+    assert plus(s, 4, good(header=own), key, endpoint=hashed).startswith("ok ")
+    other = "p=tls-server-end-point,a=gina,"
+    for n, (client, endpoint, mechanism) in enumerate((
+            (good(binding=os.urandom(48)), hashed, "SCRAM-SHA-256-PLUS"),
+            (good(binding=hashed[:32]), hashed, "SCRAM-SHA-256-PLUS"),
+            (good(binding=key), hashed, "SCRAM-SHA-256-PLUS"),
+            (good(password="falsch"), hashed, "SCRAM-SHA-256-PLUS"),
+            (good("gina", "falsch"), hashed, "SCRAM-SHA-256-PLUS"),
+            (good("nobody"), hashed, "SCRAM-SHA-256-PLUS"),
+            (good("carl", "secret"), hashed, "SCRAM-SHA-256-PLUS"),
+            (good(header=other), hashed, "SCRAM-SHA-256-PLUS"),
+            (good(binding=b""), b"", "SCRAM-SHA-256-PLUS"),     # no certificate to bind to
+            (good(), b"", "SCRAM-SHA-256-PLUS"),
+            (good(), hashed, "SCRAM-SHA-256"))):
+        last = plus(s, 10 + n, client, key, "192.0.4.%d" % n, mechanism, endpoint)
+        assert last.startswith("fail code=1 "), (n, last)
+    s.wait_log("passwd-file(fred,192.0.4.0): Password mismatch")
+    s.wait_log("passwd-file(nobody,192.0.4.5): unknown user")
+    s.wait_log("passwd-file(carl,192.0.4.6): this user has no keys for SCRAM")
+    s.wait_log("passwd-file(fred,192.0.4.7): invalid credentials (authorization as another user)")
+    # PLUS is offered where there is no tls-exporter, too: nobody may hide it.
+    unbound = lambda header: Scram("fred", "geheim", header)
+    assert plus(s, 30, unbound("y,,"), b"", "192.0.5.1", "SCRAM-SHA-256", hashed) \
+        .startswith("fail code=1 ")
+    assert plus(s, 31, unbound("n,,"), b"", "192.0.5.2", "SCRAM-SHA-256", hashed) \
+        .startswith("ok ")
+
+    def begin(n, client):
+        s.say("begin %d SCRAM-SHA-256-PLUS 192.0.2.1 1 - %s %s" % (n, word(hashed), word(
+            client.first)), "sent ok")
+        first = answer(s, n)
+        assert first.startswith("challenge "), first
+        return first.split(" ")[1]
+    # The same salt each time and by each binding, for nobody as for somebody.
+    for n, user in ((40, "nobody"), (50, "fred")):
+        salts = set()
+        for i in range(2):
+            salts.add(begin(n + i, good(user)).split(",", 1)[1])
+        s.say("begin %d SCRAM-SHA-256 192.0.2.1 1 - - %s" % (n + 2, word(
+            unbound("n,,").first.replace("fred", user))), "sent ok")
+        salts.add(answer(s, n + 2).split(" ")[1].split(",", 1)[1])
+        assert len(salts) == 1, salts
+    # Too much after the end; out of step; given up.
+    one = good()
+    s.say("step 50 %s" % word(one.final(begin(60, one))), "sent ok")
+    assert answer(s, 50).startswith("fail code=1 ")         # of another exchange
+    s.say("step 60 %s" % word(one.final(one.server_first)), "sent ok")
+    assert answer(s, 60) == "challenge %s last=1" % one.wanted
+    s.say("step 60 %s" % word("more"), "sent ok")
+    assert answer(s, 60).startswith("fail code=1 ")
+    begin(61, good())
+    for n in (40, 41, 42, 51, 52, 61):
+        s.say("cancel %d" % n, "sent ok")
+    s.say("step 61 %s" % word("c=biws,r=x,p=y"), "sent ok")
+    assert answer(s, 61).startswith("fail code=2 ")
+    assert " exchanges=0 " in s_status(s, "auth")
+    # Guesses cost what they cost elsewhere.
+    late = []
+    for n in range(6):
+        last = plus(s, 70 + n, good("gina", "no%d" % n), key, "192.0.6.%d" % n, endpoint=hashed)
+        late.append(int(last.split("fail code=1 late=")[1].split()[0]))
+    assert late[0] == 0 < late[-1] and late == sorted(late), late
+
+
+@test(**SCRAM)
 def odd_scram_messages_are_refused(s):
     numbers = iter(range(1, 1000))
 
     def begin(first):
         n = next(numbers)
-        s.say("begin %d SCRAM-SHA-256 192.0.%d.1 1 - %s" % (n, n % 250, word(first)), "sent ok")
+        s.say("begin %d SCRAM-SHA-256 192.0.%d.1 1 - - %s" % (n, n % 250, word(first)), "sent ok")
         return n, answer(s, n)
 
     def refused(what, n, last):
@@ -1238,20 +1315,20 @@ def odd_scram_messages_are_refused(s):
 @test(**SCRAM)
 def exchanges_obey_their_phases(s):
     one = Scram("fred", "geheim")
-    s.say("begin 1 SCRAM-SHA-256 192.0.2.1 0 - %s" % word(one.first), "sent ok")
+    s.say("begin 1 SCRAM-SHA-256 192.0.2.1 0 - - %s" % word(one.first), "sent ok")
     assert answer(s, 1).startswith("fail code=4 ")          # not encrypted
-    s.say("begin 2 SCRAM-SHA-1 192.0.2.1 1 - %s" % word(one.first), "sent ok")
+    s.say("begin 2 SCRAM-SHA-1 192.0.2.1 1 - - %s" % word(one.first), "sent ok")
     assert answer(s, 2).startswith("fail code=4 ")
     s.say("step 3 -", "sent ok")
     assert answer(s, 3).startswith("fail code=2 ")          # of none
-    s.say("begin 4 SCRAM-SHA-256 192.0.2.1 1 - %s" % word(one.first), "sent ok")
+    s.say("begin 4 SCRAM-SHA-256 192.0.2.1 1 - - %s" % word(one.first), "sent ok")
     assert answer(s, 4).startswith("challenge ")
     s.say("cancel 4", "sent ok")
     s.say("step 4 %s" % word("c=biws,r=x,p=y"), "sent ok")
     assert answer(s, 4).startswith("fail code=2 ")
     # The same number twice is a mistake of imap-login's.
     for _ in range(2):
-        s.say("begin 6 SCRAM-SHA-256 192.0.2.1 1 - %s" % word(one.first), "sent ok")
+        s.say("begin 6 SCRAM-SHA-256 192.0.2.1 1 - - %s" % word(one.first), "sent ok")
     s.expect("direct ended")
     assert " exchanges=0 " in s_status(s, "auth")
 
@@ -1260,7 +1337,7 @@ def exchanges_obey_their_phases(s):
 def exchanges_are_bounded(s):
     one = Scram("fred", "geheim")
     for n in range(1, 4300):
-        s.say("begin %d SCRAM-SHA-256 192.0.2.1 1 - %s" % (n, word(one.first)))
+        s.say("begin %d SCRAM-SHA-256 192.0.2.1 1 - - %s" % (n, word(one.first)))
     # Those that have waited longest have made room.
     for n in range(1, 204):
         assert answer(s, n).startswith("challenge ")
