@@ -8,17 +8,24 @@
 #include <string.h>
 #include <time.h>
 
-/* Whatever a client made its tag or mailbox name of: one line stays one. */
+/* Whatever a client made its tag or mailbox name of: one line stays one, and
+ * says nothing to the terminal (for which U+0080 to U+009F are controls too). */
 static void dump_str(struct buf *out, const char *key, const char *s)
 {
+	unsigned char before = 0;
+
 	if (!s)
 		return;
 	buf_printf(out, "%s: ", key);
 	for (; *s; s++) {
-		if ((unsigned char)*s < ' ' || *s == 0x7f || *s == '\\')
-			buf_printf(out, "\\x%02x", (unsigned)(unsigned char)*s);
+		unsigned char c = (unsigned char)*s;
+
+		if (c < ' ' || c == 0x7f || c == '\\' || (before == 0xc2 && c < 0xa0) ||
+		    (c == 0xc2 && (unsigned char)s[1] < 0xa0))
+			buf_printf(out, "\\x%02x", (unsigned)c);
 		else
 			buf_append(out, s, 1);
+		before = c;
 	}
 	buf_append_str(out, "\n");
 }

@@ -929,11 +929,11 @@ static void test_state_dump_tells_all_but_secrets(void)
 
 	state_full(&s);
 	free(s.mailbox);
-	s.mailbox = strdup("a\nsid: 1");
+	s.mailbox = strdup("a\nsid: 1\xc2\x9b" "31m\xc3\x9b");
 	buf_init(&b, 65536);
 	check(session_state_dump(&s, &b) == 0);
 	check(text_has(&b, "sid: fedcba9876543210\n"));
-	check(text_has(&b, "\nmailbox: a\\x0asid: 1\n"));
+	check(text_has(&b, "\nmailbox: a\\x0asid: 1\\xc2\\x9b31m\xc3\x9b\n"));
 	check(text_has(&b, "\nuids: 1:10,100:199,3999999999 (111)\n"));
 	check(text_has(&b, "\nexpunged: 100:120 (21)\n"));
 	check(text_has(&b, "\nenabled: UTF8=ACCEPT IMAP4rev2\n"));
