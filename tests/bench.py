@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The figures of doc/figures.md, measured here: bench.py [quick|full|mailbox] [--write]
+"""The figures of doc/figures.md, measured here: bench.py [quick|full|mailbox|tls] [--write]
 
 quick   100 clients, one run: does it work, and about how fast
 full    1 000 clients, five runs; then as many asleep as the descriptor limit
         allows, at most 15 000 (some ten minutes in all)
 mailbox one mailbox of 100 000 messages (--messages), step by step in turns with
         Dovecot (bench_mailbox.py); a section of its own in doc/figures.md
+tls     memory, hand-off, log-in rate and sealing over TLS and COMPRESS, 1 000
+        clients and as many as fit (bench_tls.py); a section of its own
 --write     put the table into doc/figures.md
 --only      a part: dormouse, many or dovecot
 --clients   instead of 1 000; --many instead of 15 000
@@ -77,13 +79,14 @@ class Runs:
 # ---- load.py ----
 
 class Load:
-    def __init__(self, server, user, maildir):
+    def __init__(self, server, user, maildir, **how):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "load.py")],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True)
-        self.call("begin", port=server.port, user=user, password="secret", maildir=maildir)
+        self.call("begin", port=server.port, user=user, password="secret", maildir=maildir,
+                  **how)
 
     def call(self, verb, **arguments):
         self.process.stdin.write(json.dumps([verb, arguments]) + "\n")
@@ -641,6 +644,17 @@ def dovecot_figures(clients, runs):
     return f
 
 
+def tls_section(a):
+    import bench_tls    # it builds upon this file
+    lines, good = bench_tls.section(a.clients or 1000, most_sleepers(a.many or 15000),
+                                    (a.runs or 5) * 20, (a.runs or 5) * 200,
+                                    not why_no_dovecot() and a.only != "dormouse")
+    if a.write:
+        section("tls", lines)
+        say("written to " + FIGURES)
+    return 0 if good else 1
+
+
 def mailbox_section(a):
     """One large mailbox: ours and, if it is there, Dovecot's."""
     runs = a.runs or 5
@@ -691,7 +705,7 @@ def most_sleepers(wish):
 def main():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("size", nargs="?", choices=("quick", "full", "mailbox"),
+    p.add_argument("size", nargs="?", choices=("quick", "full", "mailbox", "tls"),
                    default="quick")
     p.add_argument("--write", action="store_true")
     p.add_argument("--only", choices=("dormouse", "many", "dovecot"))
@@ -703,6 +717,8 @@ def main():
     a = p.parse_args()
     if a.size == "mailbox":
         return mailbox_section(a)
+    if a.size == "tls":
+        return tls_section(a)
     full = a.size == "full"
     clients = a.clients or (1000 if full else 100)
     runs = a.runs or (5 if full else 1)

@@ -10,6 +10,9 @@ Each client comes from a loopback address of its own (127.1.x.y), as real ones
 do. Latencies are taken with nothing else in flight, by blocking reads; what is
 done to many at once goes through epoll. A connection that the server ends is
 an error, whatever was asked.
+
+Over TLS the handshake and the rest of a record are waited for, which a server on
+the same machine does not make long.
 """
 import gc
 import json
@@ -18,10 +21,25 @@ import re
 import select
 import signal
 import socket
+import ssl
 import sys
 import time
+import zlib
 
 PATIENCE = 60
+# What a phone says before it idles: 30 commands, with SELECT and IDLE.
+PHONE = [b'ID ("name" "phone" "version" "1.0" "os" "any" "os-version" "17.1")',
+         b"CAPABILITY", b"NAMESPACE", b'LIST "" "*"', b'LSUB "" "*"'] + \
+    [b"STATUS %s (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)" % box for box in
+     (b"INBOX", b"Drafts", b"Sent", b"Trash", b"Archive", b'"Sent Messages"')] + \
+    [b"UID FETCH 1:* (FLAGS)", b"UID SEARCH RETURN (ALL) UNSEEN",
+     b"UID FETCH 1:50 (UID FLAGS RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (DATE FROM TO "
+     b"CC SUBJECT MESSAGE-ID REFERENCES IN-REPLY-TO CONTENT-TYPE)])", b"NOOP"] + \
+    [command for uid in range(101, 106) for command in
+     (b"UID FETCH %d (BODYSTRUCTURE)" % uid, b"UID FETCH %d (BODY.PEEK[1])" % uid)] + \
+    [b"UID STORE 101 +FLAGS.SILENT (\\Seen)", b"UID SEARCH SINCE 1-Nov-2025", b"NOOP"]
+# Of mailboxes that are not there.
+PHONE_MAY_FAIL = {b"STATUS"}
 
 
 class Trouble(Exception):
@@ -29,7 +47,8 @@ class Trouble(Exception):
 
 
 class Client:
-    __slots__ = ("number", "sock", "buffer", "exists", "tag", "phase", "want", "at", "idle")
+    __slots__ = ("number", "sock", "buffer", "exists", "tag", "phase", "want", "at", "idle",
+                 "tls", "come", "go", "deflate", "inflate", "asked", "may_fail", "todo")
 
     def __init__(self, number):
         self.number = number
@@ -40,11 +59,72 @@ class Client:
         self.want = None        # what ends the step in flight: bytes or number of messages
         self.at = 0
         self.idle = False
+        self.tls = self.deflate = self.inflate = None
+        self.asked = self.may_fail = False
+        self.todo = []
+
+    def start_tls(self, context, session):
+        self.come, self.go = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.come, self.go, server_hostname="localhost",
+                                    session=session)
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.sock.sendall(self.go.read())
+                # No more than a record: epoll must see what is behind the last one.
+                head = self.exactly(5)
+                self.come.write(head + self.exactly(int.from_bytes(head[3:], "big")))
+        self.sock.sendall(self.go.read())
+
+    def exactly(self, size):
+        data = self.sock.recv(size, socket.MSG_WAITALL)
+        if len(data) < size:
+            raise Trouble("client %d: end in the handshake" % self.number)
+        return data
+
+    def start_deflate(self):
+        # Small ones: there are thousands.
+        self.deflate = zlib.compressobj(6, zlib.DEFLATED, -12, 5)
+        self.inflate = zlib.decompressobj(-15)
+
+    def send(self, data):
+        if self.deflate:
+            data = self.deflate.compress(data) + self.deflate.flush(zlib.Z_SYNC_FLUSH)
+        if self.tls:
+            self.tls.write(data)
+            data = self.go.read()
+        self.sock.sendall(data)
+
+    def receive(self):
+        """What came, perhaps nothing; None at the end."""
+        data = self.sock.recv(65536)
+        if not data:
+            return None
+        if self.tls:
+            self.come.write(data)
+            data = b""
+            try:
+                while more := self.tls.read(65536):
+                    data += more
+            except ssl.SSLWantReadError:
+                pass
+        return self.inflate.decompress(data) if self.inflate and data else data
 
 
 class Load:
-    def __init__(self, port, user, password, maildir):
+    def __init__(self, port, user, password, maildir, ca=None, version=None, deflate=False,
+                 phone=False, resume=False):
         self.port, self.user, self.password, self.maildir = port, user, password, maildir
+        self.deflate, self.phone, self.resume, self.session = deflate, phone, resume, None
+        self.context = None
+        if ca:
+            self.context = ssl.create_default_context(cafile=ca)
+            if version:
+                self.context.minimum_version = self.context.maximum_version = \
+                    {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
+        self.resumed = 0
         self.clients = {}
         self.epoll = select.epoll()
         self.by_fd = {}
@@ -62,6 +142,9 @@ class Load:
         s.settimeout(PATIENCE)
         s.connect(("127.0.0.1", self.port))
         c.sock = s
+        if self.context:
+            c.start_tls(self.context, self.session)
+            self.resumed += c.tls.session_reused
         self.clients[number] = c
         self.by_fd[s.fileno()] = c
         self.epoll.register(s.fileno(), select.EPOLLIN)
@@ -69,8 +152,8 @@ class Load:
 
     def lines(self, c):
         """Complete lines of what has arrived; at least one read."""
-        data = c.sock.recv(65536)
-        if not data:
+        data = c.receive()
+        if data is None:
             raise Trouble("client %d: the server ended the connection" % c.number)
         parts = (c.buffer + data).split(b"\r\n")
         c.buffer = parts.pop()
@@ -83,7 +166,7 @@ class Load:
 
     def command(self, c, text):
         c.tag += 1
-        c.sock.send(b"a%d %s\r\n" % (c.tag, text))
+        c.send(b"a%d %s\r\n" % (c.tag, text))
         return b"a%d OK" % c.tag
 
     def wait(self, c):
@@ -99,6 +182,8 @@ class Load:
             return c.exists >= c.want
         for line in parts:
             if line.startswith(c.want):
+                return True
+            if c.may_fail and line.startswith(c.want.split(b" ")[0] + b" NO"):
                 return True
             if re.match(rb"a\d+ (NO|BAD)", line):
                 raise Trouble("client %d: %s" % (c.number, line.decode("utf-8", "replace")))
@@ -126,12 +211,27 @@ class Load:
                         pending.discard(c.number)
 
     def log_in_further(self, c):
+        if c.deflate is None and self.deflate and c.phase == 1 and c.asked:
+            c.start_deflate()
+        if c.todo:
+            text = c.todo.pop(0)
+            c.may_fail = text.split()[0] in PHONE_MAY_FAIL
+            c.want = self.command(c, text)
+            return True
+        c.may_fail = False
         c.phase += 1
         if c.phase == 1:
             c.want = self.command(c, b"LOGIN %s %s" % ((self.user % c.number).encode(),
                                                         self.password.encode()))
+            # Tickets have come by now.
+            if self.resume and not self.session:
+                self.session = c.tls.session
+        elif c.phase == 2 and self.deflate and not c.deflate:
+            c.phase, c.asked = 1, True
+            c.want = self.command(c, b"COMPRESS DEFLATE")
         elif c.phase == 2:
             c.want = self.command(c, b"SELECT INBOX")
+            c.todo = PHONE[:] if self.phone else []
         elif c.phase == 3 and self.idling:
             self.command(c, b"IDLE")
             c.want = b"+"
@@ -188,7 +288,7 @@ class Load:
         def start(c):
             c.want = b"a%d OK" % c.tag
             c.idle = False
-            c.sock.send(b"DONE\r\n")
+            c.send(b"DONE\r\n")
         return self.storm(first, count, start)
 
     def storm_mail(self, first, count):
@@ -219,7 +319,7 @@ class Load:
             c = self.clients[i]
             c.want = b"a%d OK" % c.tag
             began = time.monotonic_ns()
-            c.sock.send(b"DONE\r\n")
+            c.send(b"DONE\r\n")
             took.append((self.wait(c) - began) / 1e6)
             c.idle = False
             if idle:
@@ -229,6 +329,29 @@ class Load:
                 c.idle = True
             time.sleep(pause_ms / 1e3)
         return {"ms": took}
+
+    def login(self, first, count, noops=0, pause_ms=0):
+        """One connection after the other: LOGIN -> tagged OK, then `noops` NOOPs;
+        milliseconds of both, and of connecting up to the greeting."""
+        took, noop, greeted = [], [], []
+        for i in range(first, first + count):
+            began = time.monotonic_ns()
+            c = self.open(i)
+            c.want = b"* OK"
+            greeted.append((self.wait(c) - began) / 1e6)
+            if self.resume and not self.session:
+                self.session = c.tls.session
+            began = time.monotonic_ns()
+            c.want = self.command(c, b"LOGIN %s %s" % ((self.user % i).encode(),
+                                                        self.password.encode()))
+            took.append((self.wait(c) - began) / 1e6)
+            for _ in range(noops):
+                time.sleep(pause_ms / 1e3)
+                began = time.monotonic_ns()
+                c.want = self.command(c, b"NOOP")
+                noop.append((self.wait(c) - began) / 1e6)
+            self.close(i, 1)
+        return {"login": took, "noop": noop, "greeting": greeted, "resumed": self.resumed}
 
     def prepare(self, number):
         """A message in tmp/; (its path, where it has to go)."""
@@ -264,7 +387,7 @@ class Load:
         c.want = b"a%d OK" % c.tag
         began = time.monotonic_ns()
         os.kill(pid, signal.SIGKILL)
-        c.sock.send(b"DONE\r\n")
+        c.send(b"DONE\r\n")
         took = (self.wait(c) - began) / 1e6
         self.command(c, b"IDLE")
         c.want = b"+"
@@ -295,7 +418,7 @@ class Load:
         return {}
 
 
-VERBS = {"connect", "storm_done", "storm_mail", "idle", "done", "exists", "kill_done", "alive",
+VERBS = {"login", "connect", "storm_done", "storm_mail", "idle", "done", "exists", "kill_done", "alive",
          "close"}
 
 
