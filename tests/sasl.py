@@ -5,6 +5,7 @@ binding, and EXTERNAL with a client's certificate.
     sasl.py [-v] [NAME...]
 """
 import base64
+import hashlib
 import os
 import shutil
 import socket
@@ -27,14 +28,14 @@ def check(ok, why):
 class Client(dm.Client):
     """Over TLS, with a context of its own."""
 
-    def __init__(self, server, context):
+    def __init__(self, server, context, name="localhost", session=None):
         super().__init__(server, tls=False)
         self.sock.close()
         self.sock = socket.create_connection(("127.0.0.1", server.tls_port), dm.PATIENCE)
         self.local_port = self.sock.getsockname()[1]
         self.buffer = b""
         self._wire = dm.Wire(self.sock)
-        self.wire.start_tls(context)
+        self.wire.start_tls(context, name, session)
         self.greeting = self.line()
 
     def challenge(self):
@@ -73,6 +74,11 @@ def bound(server, n):
     return c, tls_exporter(ctx.keylog_filename, "sha384" if "384" in suite else "sha256")
 
 
+def endpoint(c, hash_name="sha256"):
+    """tls-server-end-point (RFC 5929 section 4): of the certificate as it was shown."""
+    return hashlib.new(hash_name, c.wire.tls.getpeercert(binary_form=True)).digest()
+
+
 def served(c):
     """As good as any other session: it sleeps, and wakes."""
     c.ok("SELECT INBOX")
@@ -104,6 +110,71 @@ def test_scram_plus_is_bound_to_tls(server):
     for x in (c, other):
         answer = x.scram("SCRAM-SHA-256", Scram("sara", "geheim"))
         check(answer.startswith("s1 OK"), answer)
+
+
+def test_scram_plus_is_bound_to_the_certificate(server):
+    plus, mechanism = "p=tls-server-end-point,,", "SCRAM-SHA-256-PLUS"
+
+    def good(c, user="sara", password="geheim", header=plus, hash_name="sha256", **kw):
+        return Scram(user, password, header, endpoint(c, hash_name), **kw)
+    for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+        ctx = context(server, version)
+        for user, password in (("sara", "geheim"), ("anna", "secret")):
+            c = Client(server, ctx)
+            check("AUTH=SCRAM-SHA-256-PLUS" in c.greeting, c.greeting)
+            answer = c.scram(mechanism, good(c, user, password))
+            check(answer.startswith("s1 OK"), answer)
+            served(c)
+        # A stronger signature has its own hash; a session that is resumed shows nothing,
+        # and is bound to what was shown before.
+        session = None
+        for turn in range(2):
+            c = Client(server, ctx, "strong.example.org", session)
+            check(c.wire.tls.session_reused == (turn > 0), turn)
+            strong = endpoint(c, "sha384")
+            answer = c.scram(mechanism, good(c, hash_name="sha384"))
+            check(answer.startswith("s1 OK"), answer)
+            session = c.wire.tls.session
+        # Refused, on connections and users that have had few failures, since those are
+        # late: another certificate is another server; "y" is what somebody in between
+        # makes of an offer; the password.
+        c = Client(server, ctx)
+        for name, scram in ((mechanism, Scram("anna", "secret", plus, strong)),
+                            ("SCRAM-SHA-256", Scram("sara", "geheim", "y,,")),
+                            (mechanism, good(c, password="falsch"))):
+            c = Client(server, ctx)
+            answer = c.scram(name, scram)
+            check(answer.startswith("s1 NO [AUTHENTICATIONFAILED]"), answer)
+        c.send("c AUTHENTICATE %s %s\r\n" % (mechanism, b64(good(c).first)))
+        c.challenge()
+        c.send("*\r\n")
+        line = c.line()
+        check(line.startswith("c BAD"), line)
+        answer = c.scram(mechanism, good(c))
+        check(answer.startswith("s1 OK"), answer)
+
+
+def test_plus_without_the_extended_master_secret(server):
+    """No exporter then, and after a resumption no certificate either (RFC 7677 section 4)."""
+    ctx = context(server, ssl.TLSVersion.TLSv1_2)
+    ctx.options |= 1            # SSL_OP_NO_EXTENDED_MASTER_SECRET
+    c = Client(server, ctx)
+    check("AUTH=SCRAM-SHA-256-PLUS" in c.greeting, c.greeting)
+    session = c.wire.tls.session
+    answer = c.scram("SCRAM-SHA-256", Scram("anna", "secret", "y,,"))
+    check(answer.startswith("s1 NO [AUTHENTICATIONFAILED]"), answer)
+    answer = c.scram("SCRAM-SHA-256-PLUS",
+                     Scram("sara", "geheim", "p=tls-server-end-point,,", endpoint(c)))
+    check(answer.startswith("s1 OK"), answer)
+    served(c)
+    c = Client(server, ctx, session=session)
+    check(c.wire.tls.session_reused, "not resumed")
+    check("AUTH=SCRAM-SHA-256" in c.greeting and "-PLUS" not in c.greeting, c.greeting)
+    c.send("a AUTHENTICATE SCRAM-SHA-256-PLUS\r\n")
+    line = c.line()
+    check(line.startswith("a NO [CANNOT]"), line)
+    answer = c.scram("SCRAM-SHA-256", Scram("sara", "geheim", "y,,"))
+    check(answer.startswith("s1 OK"), answer)
 
 
 def test_without_tls_there_is_no_plus(server):
@@ -165,7 +236,8 @@ def openssl(*args):
 
 
 def prepare(server):
-    """An authority, and a certificate of anna's; a user with stored keys."""
+    """An authority, and a certificate of anna's; a second one of the server's, signed
+    with SHA-384; a user with stored keys."""
     ca, anna = (os.path.join(server.dir, name) for name in ("ca", "anna"))
     ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     openssl("req", "-x509", *ec, "-days", "2", "-subj", "/CN=An authority", "-keyout",
@@ -177,8 +249,16 @@ def prepare(server):
     with open(anna, "w") as f:
         for part in (".crt", ".key"):
             f.write(open(anna + part).read())
+    strong = os.path.join(server.dir, "strong")
+    openssl("req", "-x509", *ec, "-sha384", "-days", "2", "-subj", "/CN=strong", "-addext",
+            "subjectAltName=DNS:strong.example.org", "-keyout", strong + ".key",
+            "-out", strong + ".crt")
+    with open(server.pem + ".crt", "a") as f:       # trusted as well
+        f.write(open(strong + ".crt").read())
     with open(server.conf, "a") as f:
         f.write('ssl_ca = "%s"\n' % (ca + ".crt"))
+        f.write('tls_name "strong.example.org" {\n\tcert = "%s.crt"\n\tkey = "%s.key"\n}\n' %
+                (strong, strong))
     server.add_user("sara")
     with open(server.passwd) as f:
         text = f.read()
