@@ -22,6 +22,7 @@ TESTS = {
     "ordinary-user": ({"fast"}, ["ordinary_user.py"]),
     "attack": ({"fast", "sanitized"}, ["attack.py"]),
     "adopt": ({"fast"}, ["adopt.py"]),
+    "differential": ({"fast"}, ["differential.py", "--short"]),
     "edge": ({"fast"}, ["edge.py", "-n", "2000"]),
     "edge-short": ({"sanitized"}, ["edge.py", "-n", "300", "-c", "6"]),
     "kills": ({"fast"}, ["kills.py", "-n", "2000"]),
