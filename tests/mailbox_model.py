@@ -211,6 +211,7 @@ class Session:
         self.lock = asyncio.Lock()
         self.client = self.error = self.waiting = None
         self.idling = self.away = False
+        self.back = 0                   # when it last returned from an absence
         self.asking = None              # the task that asks for news
         self.trace = []
         self.forget()

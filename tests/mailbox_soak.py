@@ -325,7 +325,7 @@ class Group:
             await session.connect()
             await session.select()
             await session.rest()
-        session.away = False
+        session.away, session.back = False, time.monotonic()
         self.note("%s is back" % session)
         self.stats.resyncs += session.extension == "qresync"
 
@@ -440,7 +440,7 @@ class Group:
                 if mine.get(uid) != view.get(uid)}, "\n    ".join(s.trace[-40:])))
         self.stats.views += 1
         if s.idles:
-            took = max(0, s.model.changed - last)
+            took = max(0, s.model.changed - max(last, s.back))
             self.stats.times.append(took)
             if took > self.soak.late:
                 self.stats.late += 1
