@@ -127,8 +127,8 @@ static void test_what_is_of_no_use_is_made_anew(void)
 		"UPDATE summaries SET data = NULL, modseq = 1",
 		"UPDATE summaries SET modseq = 0, data = x''",
 		"UPDATE summaries SET modseq = 9223372036854775807, data = x''",
-		"UPDATE mailboxes SET history = highestmodseq; UPDATE summaries SET"
-		" modseq = modseq - 1, data = x''",
+		("UPDATE mailboxes SET history = highestmodseq; UPDATE summaries SET"
+		 " modseq = modseq - 1, data = x''"),
 		"DELETE FROM summaries",
 		"DROP TABLE summaries; PRAGMA user_version = 2",
 		"DROP TABLE summaries; DROP TABLE cache; PRAGMA user_version = 1",

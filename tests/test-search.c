@@ -186,8 +186,8 @@ static const char *const mails[] = {
 	"--b\nContent-Type: message/rfc822\n\nFrom: inner@example.org\nSubject: Innermost\n\n"
 	"Inner needle.\n--b--\nthe epilogue\n",
 	/* 3 */
-	"From: c@example.org\nSubject: three\nMIME-Version: 1.0\n"
-	"Content-Type: text/plain; charset=x-nobodys\n\nbytes \xff\xfe, \xc3\xbc\n",
+	("From: c@example.org\nSubject: three\nMIME-Version: 1.0\n"
+	 "Content-Type: text/plain; charset=x-nobodys\n\nbytes \xff\xfe, \xc3\xbc\n"),
 	/* 4 */
 	"\nNo header at all: only a body. 100% of it.\n",
 };
