@@ -198,8 +198,9 @@ static void append_write(struct cmd *cmd, struct append *app, const uint8_t *dat
 
 static bool append_dead(struct session *s, const char *reason)
 {
+	if (!s->dead)
+		s->end_reason = reason;
 	s->dead = true;
-	s->end_reason = reason;
 	loop_stop(s->loop);
 	return false;
 }

@@ -114,12 +114,21 @@ void holder_link_compare_later(struct holder_link *l)
 	retry_after(l, UNWATCHED_POLL_MS);
 }
 
+static void held_drop(struct holder_link *l)
+{
+	while (l->n_held > 0)
+		ipc_in_destroy(&l->held[--l->n_held]);
+	l->held_end = false;
+	loop_timer_cancel(l->session->loop, &l->held_timer);
+}
+
 static void link_lost(struct holder_link *l)
 {
 	bool was_well = l->watching || l->blind || l->retry_ms == 0;
 
 	loop_remove(l->session->loop, &l->io);
 	fd_close(&l->fd);
+	held_drop(l);
 	l->watching = l->blind = l->asked = false;
 	l->generation = 0;
 	loop_timer_cancel(l->session->loop, &l->poll);
@@ -152,6 +161,7 @@ void holder_link_destroy(struct holder_link **lp)
 	loop_remove(l->session->loop, &l->io);
 	loop_timer_cancel(l->session->loop, &l->retry);
 	loop_timer_cancel(l->session->loop, &l->poll);
+	held_drop(l);
 	fd_close(&l->fd);
 	free(l);
 	*lp = NULL;
@@ -326,11 +336,80 @@ static void link_message(struct holder_link *l, struct ipc_in *in)
 		  ipc_in_type(in));
 }
 
+/* What was kept comes first. */
+static int link_recv(struct holder_link *l, struct ipc_in **in_r)
+{
+	if (l->n_held == 0)
+		return l->held_end ? -EPIPE : ipc_recv(l->fd, in_r);
+	*in_r = l->held[0];
+	memmove(l->held, l->held + 1, --l->n_held * sizeof(l->held[0]));
+	return 0;
+}
+
+/* ---- in mid-command ---- */
+
+int holder_link_interrupt_fd(const struct holder_link *l)
+{
+	return l->held_end || l->n_held == HOLDER_HELD_MAX ? -1 : l->fd;
+}
+
+static void held_due(void *ctx)
+{
+	link_readable(ctx, 0);
+}
+
+/* DO is obeyed at once. True: by an end, without a word, which might stand in
+ * the middle of a literal. */
+static bool ends_now(struct holder_link *l, struct ipc_in *in)
+{
+	struct session *s = l->session;
+	uint32_t verb = ipc_in_u32(in);
+
+	if (!ipc_in_done(in))
+		return false;
+	if (verb != DO_KICK && verb != DO_STOP) {
+		obey(l, verb);
+		return false;
+	}
+	if (verb == DO_KICK)
+		answer_do(l, DO_KICK, true, "");
+	s->end_reason = verb == DO_KICK ? "kicked" : "server stops";
+	s->dead = true;
+	loop_stop(s->loop);
+	return true;
+}
+
+bool holder_link_interrupted(struct holder_link *l)
+{
+	while (holder_link_interrupt_fd(l) >= 0) {
+		struct ipc_in *in = NULL;
+		int ret = ipc_recv(l->fd, &in);
+		bool ends;
+
+		if (ret == -EAGAIN)
+			return false;
+		loop_timer_set(l->session->loop, &l->held_timer, 0, held_due, l);
+		if (ret < 0) {
+			l->held_end = true;
+			return false;
+		}
+		if (ipc_in_type(in) != IPC_DO) {
+			l->held[l->n_held++] = in;
+			continue;
+		}
+		ends = ends_now(l, in);
+		ipc_in_destroy(&in);
+		if (ends)
+			return true;
+	}
+	return false;
+}
+
 void holder_link_drain(struct holder_link *l)
 {
 	while (l->fd >= 0) {
 		struct ipc_in *in = NULL;
-		int ret = ipc_recv(l->fd, &in);
+		int ret = link_recv(l, &in);
 
 		if (ret == -EAGAIN)
 			return;
@@ -384,7 +463,7 @@ int holder_link_wait(struct holder_link *l, uint64_t timeout_ms, const uint32_t 
 				return -EPIPE;
 			return -ETIMEDOUT;
 		}
-		ret = ipc_recv(l->fd, &in);
+		ret = link_recv(l, &in);
 		if (ret == 0 && type_is_one_of(ipc_in_type(in), types, n_types)) {
 			*in_r = in;
 			return 0;

@@ -12,6 +12,8 @@
 struct session;
 struct settings;
 struct ipc_in;
+/* Messages that came while a command waits for the client. */
+#define HOLDER_HELD_MAX	8
 struct holder_link {
 	struct session *session;
 	int fd;				/* -1: not connected */
@@ -25,6 +27,10 @@ struct holder_link {
 	bool blind;			/* its file system cannot be watched: poll */
 	uint64_t cookie;		/* of the client's socket */
 	struct loop_timer poll;
+	struct ipc_in *held[HOLDER_HELD_MAX];
+	unsigned n_held;
+	bool held_end;			/* and then the end of the connection */
+	struct loop_timer held_timer;
 };
 /* A connection to BASE/holder, or -errno. One that was made with root's rights
  * proves to the holder that it is the server's, also when it is the user's later. */
@@ -45,6 +51,11 @@ void holder_link_compare_later(struct holder_link *l);
 void holder_link_unwatch(struct holder_link *l);
 /* Tells the others that we changed the mailbox. */
 void holder_link_notice(struct holder_link *l, const uint8_t mailbox_id[16], uint64_t modseq);
+/* For a command that is under way, and waits for its client (lib/stream.h): the
+ * descriptor to look at, and whether the session must end. All else that comes is
+ * kept until the command is done, as what it says is news to nobody before. */
+int holder_link_interrupt_fd(const struct holder_link *l);
+bool holder_link_interrupted(struct holder_link *l);
 /* Handles what has arrived, without waiting. */
 void holder_link_drain(struct holder_link *l);
 /* Waits for a message of the given types about this session until timeout; others are handled as usual.

@@ -18,6 +18,8 @@
 
 /* Input waits, or the next imap-hibernate is not there yet. */
 #define REPLACE_RETRY_MS	20
+/* The last words of a session are not waited for as the others. */
+#define END_WAIT_MS		10000
 #define KEEPALIVE_TEXT	"* OK Still here\r\n"
 #define CAPABILITIES	\
 	"IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN LIST-EXTENDED " \
@@ -299,6 +301,21 @@ void session_start_timers(struct session *s)
 
 /* ---- life ---- */
 
+static int interrupt_fd(void *ctx)
+{
+	const struct session *s = ctx;
+
+	return s->holder != NULL && !s->dead && !s->logout ?
+		holder_link_interrupt_fd(s->holder) : -1;
+}
+
+static bool interrupted(void *ctx)
+{
+	const struct session *s = ctx;
+
+	return holder_link_interrupted(s->holder);
+}
+
 struct session *session_create(const struct settings *set, int fd)
 {
 	static const struct imap_parser_limits limits = {
@@ -320,6 +337,7 @@ struct session *session_create(const struct settings *set, int fd)
 	    (s->stream = stream_create(fd, IMAP_LINE_MAX_BYTES)) == NULL)
 		return NULL;	/* the process ends, and everything with it */
 	stream_set_wait(s->stream, set->client_timeout_ms);
+	stream_set_interrupt(s->stream, interrupt_fd, interrupted, s);
 	s->last_activity_ms = clock_ms();
 	return s;
 }
@@ -328,6 +346,8 @@ static void session_end(struct session *s)
 {
 	int fd = stream_fd(s->stream);
 
+	if (s->set->client_timeout_ms > END_WAIT_MS)
+		stream_set_wait(s->stream, END_WAIT_MS);
 	if (!s->dead)
 		(void)stream_drain(s->stream);
 	stream_tls_close(s->stream);

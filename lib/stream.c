@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "lib/buf.h"
+#include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/list.h"
 #include "lib/stream-layer.h"
@@ -58,6 +59,9 @@ struct stream {
 	uint64_t bytes_in, bytes_out;
 	struct stream_counts wire;
 	struct stream_queue prelude;
+	int (*interrupt_fd)(void *ctx);
+	bool (*interrupt)(void *ctx);
+	void *interrupt_ctx;
 };
 
 /* ---- queues ---- */
@@ -306,18 +310,37 @@ long stream_refill(struct stream *s)
 	return -EAGAIN;
 }
 
+static int stream_interrupt_fd(struct stream *s)
+{
+	return s->interrupt != NULL ? s->interrupt_fd(s->interrupt_ctx) : -1;
+}
+
+static bool stream_interrupted(struct stream *s)
+{
+	return stream_interrupt_fd(s) >= 0 && s->interrupt(s->interrupt_ctx);
+}
+
 static int stream_poll(struct stream *s, short events)
 {
-	struct pollfd p = { .fd = s->fd, .events = events };
-	int ms = s->wait_ms > INT_MAX ? INT_MAX : (int)s->wait_ms;
-	int n;
+	uint64_t due = clock_ms() + (s->wait_ms < INT_MAX ? s->wait_ms : INT_MAX);
 
-	do
-		n = poll(&p, 1, ms);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return n == 0 ? -ETIMEDOUT : 0;
+	for (;;) {
+		struct pollfd p[] = {
+			{ .fd = s->fd, .events = events },
+			{ .fd = stream_interrupt_fd(s), .events = POLLIN },
+		};
+		uint64_t now = clock_ms(), left = now < due ? due - now : 0;
+		int n = poll(p, 2, (int)left);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0 && p[1].revents != 0 && stream_interrupted(s))
+			return -ECANCELED;
+		if (n > 0 && p[0].revents != 0)
+			return 0;
+		if (left == 0)
+			return -ETIMEDOUT;
+	}
 }
 
 long stream_fill_wait(struct stream *s)
@@ -325,6 +348,9 @@ long stream_fill_wait(struct stream *s)
 	long n;
 	int ret;
 
+	/* Who sends without a pause is never waited for. */
+	if (stream_interrupted(s))
+		return -ECANCELED;
 	while ((n = stream_fill(s)) == -EAGAIN) {
 		ret = stream_poll(s, POLLIN);
 		if (ret < 0)
@@ -447,7 +473,8 @@ static int stream_write_waiting(struct stream *s, const uint8_t *p, size_t len)
 		int ret = 0;
 
 		if (queue_len(&s->out) >= STREAM_HIGH_WATER_BYTES)
-			ret = stream_drain_to(s, STREAM_LOW_WATER_BYTES);
+			ret = stream_interrupted(s) ? -ECANCELED :
+				stream_drain_to(s, STREAM_LOW_WATER_BYTES);
 		if (ret == 0) {
 			room = STREAM_HIGH_WATER_BYTES - queue_len(&s->out);
 			n = len < room ? len : room;
@@ -519,6 +546,14 @@ int stream_printf(struct stream *s, const char *fmt, ...)
 void stream_set_wait(struct stream *s, uint64_t wait_ms)
 {
 	s->wait_ms = wait_ms;
+}
+
+void stream_set_interrupt(struct stream *s, int (*fd)(void *ctx), bool (*fn)(void *ctx),
+			  void *ctx)
+{
+	s->interrupt_fd = fd;
+	s->interrupt = fn;
+	s->interrupt_ctx = ctx;
 }
 
 size_t stream_pending(const struct stream *s)

@@ -56,6 +56,12 @@ long stream_fill_wait(struct stream *s);
  * stream_write() above the high-water mark, stream_drain() and
  * stream_fill_wait() wait this long for progress. */
 void stream_set_wait(struct stream *s, uint64_t wait_ms);
+/* Who waits, or reads or writes much, is still to hear of something else: on what
+ * fd() says (-1: nothing) fn() is asked whether it is a reason to give up. Then
+ * the call fails with -ECANCELED, for good if it was a write. fn() must not use the
+ * stream, and reads what is there, or fd() says -1 from then on. */
+void stream_set_interrupt(struct stream *s, int (*fd)(void *ctx), bool (*fn)(void *ctx),
+			  void *ctx);
 /* Bytes that must go out before any other byte, but only when there is one:
  * keepalives that were prepared and are spent (doc/handover.md, 11). They go
  * to the socket in front of the first output, below all layers. Replaces an

@@ -500,6 +500,53 @@ def nothing_but_blocks(server):
     c.close()
 
 
+def kicked_in_mid_command(server):
+    """Who is kicked is gone, whatever the session is in the middle of, and though the
+    client never lets it wait in vain."""
+    server.deliver("bob", "Subject: x\n\n" + "y\n" * 4000000)
+
+    def drip(c):
+        c.sock.send(b"x")
+
+    def read(size):
+        return lambda c: c.sock.recv(size)
+
+    def stream(c):
+        c.sock.send(b"x" * 65536)
+    for begin, go_on in (("APPEND INBOX {100000000+}\r\nx", drip),
+                         ("APPEND INBOX {100000000+}\r\nx", stream),
+                         ("APPEND INBOX {1000000+}\r\nx", None),
+                         ("FETCH 1:* " + "(%s)" % " ".join(["BODY.PEEK[]"] * 100), None),
+                         ("FETCH 1:* BODY.PEEK[]", read(1000)),
+                         ("FETCH 1:* " + "(%s)" % " ".join(["BODY.PEEK[]"] * 100), read(1 << 20)),
+                         ("SEARCH TEXT {10000+}\r\n", drip), ("FETCH", drip)):
+        server.wait(lambda: not processes_of(server, "bob"), "bob's last session to end")
+        c = Client(server, "bob", tls=False, deflate=False)
+        c.ok("SELECT INBOX")
+        sid = c.id()
+        c.send("a " + begin + ("" if "{" in begin or begin == "FETCH" else "\r\n"))
+        end = time.monotonic() + 20
+        kicked = False
+        while processes_of(server, "bob"):
+            check(time.monotonic() < end, "%s: not gone" % begin[:40])
+            try:
+                for _ in range(10):
+                    if go_on:
+                        go_on(c)
+            except OSError:
+                pass
+            if not kicked:
+                kicked = server.ctl("kick", sid)[1]
+        check(kicked, "it was not kicked")
+        c.close()
+    c = Client(server, "bob", tls=False, deflate=False)
+    c.ok("SELECT INBOX")
+    c.ok("STORE * +FLAGS (\\Deleted)")
+    c.ok("EXPUNGE")
+    c.ok("LOGOUT")
+    c.close()
+
+
 def many_field_names(server):
     """As many as go into a line, against as many as go into a header: neither
     memory nor time is their product."""
@@ -1670,7 +1717,7 @@ SCENARIOS = [
     (bursts_before_login, False), (dribble, False), (reset_at_every_moment, False),
     (half_close_is_served, False), (log_injection, False), (many_connections, False),
     (bursts_after_login, False), (nothing_but_blocks, False),
-    (many_field_names, False), (mailbox_names, False), (symlinks_in_the_maildir, True),
+    (many_field_names, False), (kicked_in_mid_command, False), (mailbox_names, False), (symlinks_in_the_maildir, True),
     (pipeline, False), (idle_garbage, False), (never_reading, False),
     (somebody_elses_session, True), (forged_sleepers, True), (forged_sleepers_are_limited, True),
     (watches_need_a_right_to_read, True), (notices_of_strangers, True),

@@ -380,6 +380,64 @@ static void test_stream_wait_sends_what_was_gathered_before_it(void)
 
 /* ---- ownership ---- */
 
+/* A second channel: its bytes are read; 'k' is a reason to give up. */
+struct other {
+	int fd, asked;
+};
+
+static int other_fd(void *ctx)
+{
+	return ((struct other *)ctx)->fd;
+}
+
+static bool other_says(void *ctx)
+{
+	struct other *o = ctx;
+	char c = 0;
+
+	o->asked++;
+	return read(o->fd, &c, 1) == 1 && c == 'k';
+}
+
+static void test_stream_interrupt_ends_a_wait(void)
+{
+	static const char big[200000];
+	struct other o = { .fd = -1 };
+	int fds[2];
+
+	require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
+	o.fd = fds[0];
+	for (int writes = 0; writes < 2; writes++) {
+		begin();
+		stream_set_wait(s, 60000);
+		stream_set_interrupt(s, other_fd, other_says, &o);
+		/* One that is none, while it waits; then one that is. */
+		require(write(fds[1], "xxk", 3) == 3);
+		check((writes ? stream_write(s, big, sizeof(big)) : stream_fill_wait(s)) ==
+		      -ECANCELED);
+		/* A write is cut off: for good. A read is not. */
+		check((stream_error(s) == -ECANCELED) == (writes == 1));
+		end();
+	}
+	/* Nobody who never waits gets by. */
+	begin();
+	stream_set_wait(s, 60000);
+	stream_set_interrupt(s, other_fd, other_says, &o);
+	say("abc");
+	o.asked = 0;
+	check(stream_fill_wait(s) == 3 && o.asked == 1);
+	say("abc");
+	require(write(fds[1], "k", 1) == 1);
+	check(stream_fill_wait(s) == -ECANCELED);
+	/* And no descriptor, no question. */
+	o.fd = -1;
+	o.asked = 0;
+	check(stream_fill_wait(s) == 3 && o.asked == 0);
+	end();
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void test_stream_steal_leaves_the_descriptor_open(void)
 {
 	char c;
@@ -571,6 +629,7 @@ int main(void)
 		UNIT_TEST(test_stream_drain_that_times_out_loses_nothing),
 		UNIT_TEST(test_stream_reports_a_peer_that_is_gone_without_a_signal),
 		UNIT_TEST(test_stream_wait_sends_what_was_gathered_before_it),
+		UNIT_TEST(test_stream_interrupt_ends_a_wait),
 		UNIT_TEST(test_stream_steal_leaves_the_descriptor_open),
 		UNIT_TEST(test_stream_counters_go_on_after_a_sleep),
 		UNIT_TEST(test_stream_layers_stack),
