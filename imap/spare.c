@@ -181,7 +181,7 @@ static int become_user(struct session *s)
 				  "run by an ordinary user: all mail must be that user's"));
 		return -EPERM;
 	}
-	ret = sandbox_become(t->uid, t->gid, NULL, 0);
+	ret = fault("become") ? -EPERM : sandbox_become(t->uid, t->gid, NULL, 0);
 	if (ret < 0)
 		return ret;
 	snprintf(name, sizeof(name), "imap:%.10s", t->user);
@@ -238,6 +238,15 @@ static void login_serve(struct spare *sp, struct job *job)
 	char *tag;
 	int link = holder_link_dial(sp->set), ret = become_user(s);
 
+	/* Root still (a uid that this name space does not know, say): nothing of what
+	   imap-login and the client sent is looked at, not even to say no. */
+	if (ret < 0 && geteuid() == 0) {
+		log_error("login", "id=%016llx user=%s uid=%u error=%s",
+			  (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
+			  s->ticket.uid, log_str(strerror(-ret)));
+		shutdown(stream_fd(s->stream), SHUT_RDWR);
+		_exit(EXIT_FAILURE);
+	}
 	s->remote_ip = cursor_text(c);
 	s->remote_port = cursor_u16(c);
 	s->local_ip = cursor_text(c);

@@ -437,6 +437,29 @@ def wake_that_always_fails_ends_with_bye(world):
 
 
 @scenario
+def spare_that_cannot_become_the_user_reads_nothing_from_outside(world):
+    """Of a new session not even the tag; a sleeper is for another spare."""
+    w = Watcher(world)
+    w.wait_asleep()
+    world.arm("become", "fail")
+    c = dm.Client(world)
+    c.send("a LOGIN %s secret\r\n" % w.user)
+    world.wait_struck("become")
+    if os.geteuid() == 0:
+        try:
+            raise dm.Failure("it said " + c.line())
+        except (EOFError, ConnectionResetError):
+            pass
+    c.close()
+    world.disarm()
+    world.arm("become", "fail", slot=1)
+    w.noop(False)
+    world.wait_struck("become", slot=1)
+    world.disarm(1)
+    dm.Client(world, w.user).ok("LOGOUT")
+
+
+@scenario
 def mail_that_could_not_be_written_down_is_told_later(world):
     points = ["index-commit", "uidlist-write", "uidlist-sync"]
     for point in points:
