@@ -438,7 +438,8 @@ static void go_on(const struct buf *blob, bool other)
 		s = stream_create(fd, INPUT_MAX);
 		require(stream_push_tls_blob(s, crypto, blob->data, blob->len) == 0);
 	}
-	require(stream_set_prelude(s, prepared.data + gone, prepared.len - gone) == 0);
+	require(stream_set_prelude(s, prepared.len > 0 ? prepared.data + gone : NULL,
+				   prepared.len - gone) == 0);
 }
 
 static void say_something(uint64_t *rnd)

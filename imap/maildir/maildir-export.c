@@ -185,8 +185,10 @@ static const struct dovecot_record *old_find(struct old_list *o, const struct ms
 
 	while (o->at < o->n && o->records[o->at].uid < m->uid)
 		o->at++;
+	if (o->at == o->n)
+		return NULL;
 	r = &o->records[o->at];
-	if (o->at == o->n || r->uid != m->uid || r->base_len != strlen(m->base) ||
+	if (r->uid != m->uid || r->base_len != strlen(m->base) ||
 	    memcmp(r->base, m->base, r->base_len) != 0)
 		return NULL;
 	return r;
