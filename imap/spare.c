@@ -474,8 +474,10 @@ static void wake_go_on(struct session *s, struct job *job)
 		 wake_cause_name(job->cause),
 		 (unsigned long long)(stream_bytes_out(s->stream) - out),
 		 (unsigned long long)(clock_us() - job->started_us));
-	/* Nothing to say, or only a keepalive that was due: straight back. */
-	if ((!said || job->cause == WAKE_KEEPALIVES) && !s->logout && !s->dead)
+	/* Nothing to say, or only a keepalive that was due: straight back. Not after
+	   half a TLS record: the rest may come byte by byte, and each would be a wake. */
+	if (((!said && wire.read == 0) || job->cause == WAKE_KEEPALIVES) && !s->logout &&
+	    !s->dead)
 		why = hibernate_try(s);
 	if (why != NULL)
 		log_debug("awake", "id=%016llx reason=%s",

@@ -547,6 +547,37 @@ def kicked_in_mid_command(server):
     c.close()
 
 
+def records_byte_by_byte(_):
+    """TLS: a byte that wakes a session and says nothing keeps it awake for a while,
+    or each byte of a record would be a wake."""
+    with Server("attack-tls", users=("anna",), tls=True) as server:
+        server.make_maildir("anna")
+
+        def wakes():
+            with open(server.log_path) as f:
+                return len(re.findall(r"(?m)^\S+ imap: wake id=", f.read()))
+        c = Client(server, "anna", tls=True)
+        c.ok("SELECT INBOX")
+        c.idle()
+        c.must_sleep()
+        c.wire.tls.write(b"DONE\r\n")
+        record = c.wire.go.read()
+        before = wakes()
+        c.sock.sendall(record[:1])
+        server.wait(lambda: wakes() == before + 1, "the first byte to wake it")
+        for byte in record[1:-1]:
+            c.sock.sendall(bytes([byte]))
+            time.sleep(0.01)
+        check(not c.asleep(), "it sleeps in mid-record at once")
+        check(wakes() == before + 1, "%d wakes" % (wakes() - before))
+        c.must_sleep()          # though it can
+        c.sock.sendall(record[-1:])
+        _, tagged = c.answer(c.idle_tag)
+        check(" OK" in tagged, tagged)
+        c.ok("LOGOUT")
+        c.close()
+
+
 def many_field_names(server):
     """As many as go into a line, against as many as go into a header: neither
     memory nor time is their product."""
@@ -1717,7 +1748,8 @@ SCENARIOS = [
     (bursts_before_login, False), (dribble, False), (reset_at_every_moment, False),
     (half_close_is_served, False), (log_injection, False), (many_connections, False),
     (bursts_after_login, False), (nothing_but_blocks, False),
-    (many_field_names, False), (kicked_in_mid_command, False), (mailbox_names, False), (symlinks_in_the_maildir, True),
+    (many_field_names, False), (records_byte_by_byte, False), (kicked_in_mid_command, False),
+    (mailbox_names, False), (symlinks_in_the_maildir, True),
     (pipeline, False), (idle_garbage, False), (never_reading, False),
     (somebody_elses_session, True), (forged_sleepers, True), (forged_sleepers_are_limited, True),
     (watches_need_a_right_to_read, True), (notices_of_strangers, True),
