@@ -46,18 +46,33 @@ static int environment_reduce(void)
 	return ret;
 }
 
+/* Opened before the rights go: the user need not be able to reach it. */
+static int program_fd = -1;
+
+static int program_open(void)
+{
+	static const char program[] = DORMOUSE_LIBEXECDIR "/export-uidlist";
+
+	/* Above the numbers that the child's descriptors take. */
+	program_fd = open(program, O_RDONLY | O_CLOEXEC);
+	if (program_fd >= 0)
+		program_fd = fcntl(program_fd, F_DUPFD_CLOEXEC, 10);
+	return program_fd < 0 ? dormouse_fail("%s: %s", program, strerror(errno)) : 0;
+}
+
 /* Its own session, with pipes for descriptors: nothing of root's terminal,
  * which whoever traces it could read from and type into. */
 static void run_child(const char *mail_dir, const char *index_dir, int out, int err)
 {
-	static const char program[] = DORMOUSE_LIBEXECDIR "/export-uidlist";
+	const char *argv[] = { "export-uidlist", mail_dir, index_dir, NULL };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (null >= 0 && setsid() >= 0 && prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 &&
 	    environment_reduce() == 0 && dup2(null, 0) >= 0 && dup2(out, 1) >= 0 &&
-	    dup2(err, 2) >= 0 && close_range(3, ~0u, 0) == 0)
-		execl(program, program, mail_dir, index_dir, (char *)NULL);
-	dormouse_fail("%s: %s", program, strerror(errno));
+	    dup2(err, 2) >= 0 && dup3(program_fd, 3, O_CLOEXEC) >= 0 &&
+	    close_range(4, ~0u, 0) == 0)
+		execveat(3, "", (char *const *)argv, environ, AT_EMPTY_PATH);
+	dormouse_fail("export-uidlist: %s", strerror(errno));
 	_exit(DORMOUSE_FAILED);
 }
 
@@ -163,6 +178,8 @@ int cmd_export_uidlist(struct invocation *inv)
 
 	if (!what == !inv->maildir)
 		return dormouse_fail("export-uidlist: name a user or a directory");
+	if (program_open() != 0)
+		return DORMOUSE_FAILED;
 	if (inv->maildir || strchr(what, '/'))
 		return export_dir(inv->maildir ? inv->maildir : what);
 	if (dormouse_config(inv, &config) < 0)

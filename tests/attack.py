@@ -1705,7 +1705,11 @@ def roots_terminal_is_not_the_users(server):
     lock = os.path.join(maildir, "dovecot-uidlist.lock")
     with open(lock, "w") as f:
         f.write("1:elsewhere")
-    master, slave = os.openpty()
+    try:
+        master, slave = os.openpty()
+    except OSError as e:
+        print("skipped: no terminal to be had (%s)" % e)
+        return
     p = subprocess.Popen([server.program("dormouse"), "export-uidlist", maildir], stdin=slave,
                          stdout=slave, stderr=slave, start_new_session=True,
                          env=dict(server.env, ROOTS_OWN="secret"),
