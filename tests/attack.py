@@ -1721,7 +1721,7 @@ def roots_terminal_is_not_the_users(server):
             try:
                 with open("/proc/%d/cmdline" % pid, "rb") as f:
                     words = f.read().split(b"\0")
-                if words[0].endswith(b"/export-uidlist") and maildir.encode() in words and \
+                if words[0].endswith(b"export-uidlist") and maildir.encode() in words and \
                         os.stat("/proc/%d" % pid).st_uid == server.users["anna"][0]:
                     return pid
             except OSError:
