@@ -134,6 +134,8 @@ def first_difference(a, b, path=""):
 # ---- the two ----
 
 class Client(dm.Client):
+    other = property(lambda self: isinstance(self.server, Dovecot))
+
     def bytes_of(self, text):
         """(untagged lines as bytes, tagged line)"""
         untagged, tagged = self.command(text)
@@ -359,7 +361,16 @@ def section_answers(client, uid, items):
     found = {}
     for at in range(0, len(items), 40):
         some = items[at:at + 40]
-        got = fetched(client, uid, " ".join(some))
+        try:
+            got = fetched(client, uid, " ".join(some))
+        except EOFError:
+            if not client.other:
+                raise
+            got = {"": "ended"}
+            server = client.server
+            client.__dict__.clear()
+            client.__init__(server, "anna")
+            client.ok("EXAMINE INBOX")
         if got[""] != "OK" and len(some) > 1:       # one is refused: each for itself
             for item in some:
                 found.update(section_answers(client, uid, [item]))
@@ -619,7 +630,7 @@ def main():
                 report.open - before, time.monotonic() - start), flush=True)
     if not a.short and not a.area and a.seed == corpus_mail.SEED:
         for row in known.ROWS:
-            if row.name not in report.used:
+            if row.name not in report.used and row.name not in known.OF_OTHER_SEEDS:
                 print("FAIL  nothing needed the known difference " + row.name)
                 report.open += 1
     for name, count in sorted(report.used.items()):
