@@ -428,8 +428,13 @@ class Session:
         async with self.lock:
             if self.client is None:
                 return None
-            await self.end_idle()
-            result = await work()
-            if self.client is not None:
-                await self.rest()
-            return result
+            try:
+                await self.end_idle()
+                result = await work()
+                if self.client is not None:
+                    await self.rest()
+                return result
+            except (AttributeError, ConnectionError):
+                if self.client is not None:
+                    raise
+                return None     # it hung up in the middle of this
