@@ -23,22 +23,6 @@ struct copy {
 	uint64_t dest_modseq, modseq;
 };
 
-static bool parse_set(struct copy *c, const struct imap_arg *arg)
-{
-	struct cmd *cmd = c->cmd;
-	int ret = -EINVAL;
-
-	if (arg->type == IMAP_ARG_ATOM)
-		ret = view_parse_set(&cmd->session->view, arg->data, cmd->uid, &c->uids);
-	if (ret == -ENOMEM)
-		cmd_mailbox_error(cmd, ret);
-	else if (ret == -ERANGE)
-		cmd_bad(cmd, "No such message number.");
-	else if (ret != 0)
-		cmd_bad(cmd, "Not a set of messages.");
-	return ret == 0;
-}
-
 static bool parse_args(struct copy *c)
 {
 	struct cmd *cmd = c->cmd;
@@ -47,7 +31,7 @@ static bool parse_args(struct copy *c)
 		cmd_bad(cmd, "%s takes messages and a mailbox.", cmd->name);
 		return false;
 	}
-	if (!parse_set(c, &cmd->args[0]))
+	if (!cmd_set_arg(cmd, &cmd->args[0], &c->uids))
 		return false;
 	c->dest = cmd_mailbox_arg(cmd, &cmd->args[1]);
 	return c->dest != NULL;

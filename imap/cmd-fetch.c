@@ -176,22 +176,6 @@ static bool parse_modifiers(struct fetch *f, const struct imap_arg *list)
 	return true;
 }
 
-static bool parse_set(struct fetch *f, const struct imap_arg *arg)
-{
-	struct cmd *cmd = f->cmd;
-	int ret = -EINVAL;
-
-	if (arg->type == IMAP_ARG_ATOM)
-		ret = view_parse_set(&cmd->session->view, arg->data, cmd->uid, &f->uids);
-	if (ret == -ENOMEM)
-		cmd_mailbox_error(cmd, ret);
-	else if (ret == -ERANGE)
-		cmd_bad(cmd, "No such message number.");
-	else if (ret != 0)
-		cmd_bad(cmd, "Not a set of messages.");
-	return ret == 0;
-}
-
 static bool parse_args(struct fetch *f)
 {
 	struct cmd *cmd = f->cmd;
@@ -210,7 +194,7 @@ static bool parse_args(struct fetch *f)
 		return false;
 	if (cmd->session->readonly)
 		f->sets_seen = false;
-	return parse_set(f, &cmd->args[0]);
+	return cmd_set_arg(cmd, &cmd->args[0], &f->uids);
 }
 
 /* ---- before the messages ---- */

@@ -57,29 +57,13 @@ static bool parse_modifiers(struct store *st, const struct imap_arg *list)
 	return true;
 }
 
-static bool parse_set(struct store *st, const struct imap_arg *arg)
-{
-	struct cmd *cmd = st->cmd;
-	int ret = -EINVAL;
-
-	if (arg->type == IMAP_ARG_ATOM)
-		ret = view_parse_set(&cmd->session->view, arg->data, cmd->uid, &st->uids);
-	if (ret == -ENOMEM)
-		cmd_mailbox_error(cmd, ret);
-	else if (ret == -ERANGE)
-		cmd_bad(cmd, "No such message number.");
-	else if (ret != 0)
-		cmd_bad(cmd, "Not a set of messages.");
-	return ret == 0;
-}
-
 static bool parse_args(struct store *st)
 {
 	const struct imap_arg *args = st->cmd->args;
 	size_t count = st->cmd->count, i = 1;
 
 	st->unchanged_since = UINT64_MAX;
-	if (count < 1 || !parse_set(st, &args[0]))
+	if (count < 1 || !cmd_set_arg(st->cmd, &args[0], &st->uids))
 		goto few;
 	if (i < count && args[i].type == IMAP_ARG_LIST && !parse_modifiers(st, &args[i++]))
 		return false;

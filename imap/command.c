@@ -153,6 +153,21 @@ void cmd_mailbox_error(struct cmd *cmd, int error)
 		cmd_no(cmd, "SERVERBUG", "Internal error; the server's log tells more.");
 }
 
+bool cmd_set_arg(struct cmd *cmd, const struct imap_arg *arg, struct uidset *uids)
+{
+	int ret = -EINVAL;
+
+	if (arg->type == IMAP_ARG_ATOM)
+		ret = view_parse_set(&cmd->session->view, arg->data, cmd->uid, uids);
+	if (ret == -ENOMEM)
+		cmd_mailbox_error(cmd, ret);
+	else if (ret == -ERANGE)
+		cmd_bad(cmd, "No such message number.");
+	else if (ret != 0)
+		cmd_bad(cmd, "Not a set of messages.");
+	return ret == 0;
+}
+
 const char *cmd_mailbox_arg(struct cmd *cmd, const struct imap_arg *arg)
 {
 	const char *name = arg != NULL ? imap_arg_astring(arg) : NULL;

@@ -54,6 +54,9 @@ void cmd_bad(struct cmd *cmd, const char *fmt, ...) __attribute__((format(printf
 void cmd_mailbox_error(struct cmd *cmd, int error);
 /* Mailbox name argument -> UTF-8 in the arena; NULL: cmd_bad or cmd_no was called. */
 const char *cmd_mailbox_arg(struct cmd *cmd, const struct imap_arg *arg);
+/* sequence-set argument, of UIDs in the UID form, or "$" -> UIDs of the client's view in *uids.
+ * False: cmd_bad or cmd_no was called. */
+bool cmd_set_arg(struct cmd *cmd, const struct imap_arg *arg, struct uidset *uids);
 /* RFC 3501 6.3.3: without a separator at its end, which only says that there will be mailboxes below it. */
 struct mail_store;
 const char *cmd_mailbox_trim(struct cmd *cmd, struct mail_store *store, const char *name);
