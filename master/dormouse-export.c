@@ -51,8 +51,11 @@ static int program_fd = -1;
 
 static int program_open(void)
 {
-	static const char program[] = DORMOUSE_LIBEXECDIR "/export-uidlist";
+	char program[PATH_MAX] = "export-uidlist";
+	int ret = dormouse_program("export-uidlist", program, sizeof(program));
 
+	if (ret < 0)
+		return dormouse_fail("%s: %s", program, strerror(-ret));
 	/* Above the numbers that the child's descriptors take. */
 	program_fd = open(program, O_RDONLY | O_CLOEXEC);
 	if (program_fd >= 0)

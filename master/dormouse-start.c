@@ -17,16 +17,16 @@
 
 /* In ../libexec/dormouse (an installation, wherever it was moved), where it was
  * configured to be, or beside us (a build). */
-static int launcher_find(char *path, size_t size)
+int dormouse_program(const char *name, char *path, size_t size)
 {
 	const char *const places[] = { "/../libexec/dormouse", NULL, "" };
 	char dir[PATH_MAX];
 	int ret = spawn_own_dir(dir, sizeof(dir));
 
 	for (size_t i = 0; i < 3 && ret == 0; i++) {
-		int n = snprintf(path, size, "%s%s/launcher",
+		int n = snprintf(path, size, "%s%s/%s",
 				 places[i] ? dir : DORMOUSE_LIBEXECDIR,
-				 places[i] ? places[i] : "");
+				 places[i] ? places[i] : "", name);
 
 		if (n > 0 && (size_t)n < size && access(path, X_OK) == 0)
 			return 0;
@@ -78,7 +78,7 @@ int cmd_start(struct invocation *inv)
 		return DORMOUSE_FAILED;
 	if (!realpath(inv->config_file, file))
 		return dormouse_fail("%s: %s", inv->config_file, strerror(errno));
-	ret = launcher_find(launcher, sizeof(launcher));
+	ret = dormouse_program("launcher", launcher, sizeof(launcher));
 	if (ret < 0)
 		return dormouse_fail("the program launcher was not found beside this "
 				     "one nor in " DORMOUSE_LIBEXECDIR);

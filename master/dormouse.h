@@ -33,6 +33,9 @@ int dormouse_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Reads the configuration; its complaint goes to standard error. 0 or -errno. */
 int dormouse_config(const struct invocation *inv, struct config *config);
 
+/* Where the program called name is: see dormouse-start.c. 0 or -errno. */
+int dormouse_program(const char *name, char *path, size_t size);
+
 int cmd_start(struct invocation *inv);		/* dormouse-start.c */
 int cmd_check_config(struct invocation *inv);
 int cmd_ask(struct invocation *inv);		/* dormouse-ask.c */
