@@ -105,45 +105,17 @@ static bool parse_params(struct cmd *cmd, struct select_params *p)
 
 /* ---- responses ---- */
 
-static int unseen_row(void *ctx, const struct mail_row *row)
-{
-	if (row->flags & MAIL_SEEN)
-		return 0;
-	*(uint32_t *)ctx = row->uid;
-	return 1;
-}
-
-static int unseen_of_many(struct session *s, uint32_t *uid_r)
-{
-	struct uidset unseen;
-	int ret;
-
-	uidset_init(&unseen);
-	ret = mailbox_uids_by_flag(s->box, MAIL_SEEN, false, &unseen);
-	if (ret == 0)
-		ret = uidset_intersect(&unseen, &s->view.uids);
-	if (ret == 0)
-		*uid_r = uidset_nth(&unseen, 0);
-	uidset_deinit(&unseen);
-	return ret;
-}
-
-/* RFC 3501 6.3.1: number of the first unseen message. */
+/* RFC 3501 6.3.1: number of the first unseen message. If that is not in the view it
+ * came just now, and so did all that follow it. */
 static int tell_unseen(struct session *s)
 {
-	struct mailbox_status st;
-	uint32_t uid = 0;
-	int ret = mailbox_status(s->box, false, &st);
+	uint32_t uid, seq;
+	int ret = mailbox_first_unseen(s->box, &uid);
 
-	if (ret != 0 || st.unseen == 0)
+	seq = ret == 0 && uid != 0 ? view_seq(&s->view, uid) : 0;
+	if (seq == 0)
 		return ret;
-	ret = st.messages < MAILBOX_LARGE ?
-		mailbox_rows(s->box, &s->view.uids, false, unseen_row, &uid) :
-		unseen_of_many(s, &uid);
-	if (uid == 0)
-		return ret;
-	return stream_printf(s->stream, "* OK [UNSEEN %u] First unseen.\r\n",
-			     view_seq(&s->view, uid));
+	return stream_printf(s->stream, "* OK [UNSEEN %u] First unseen.\r\n", seq);
 }
 
 /* RFC 3501 6.3.1, RFC 7162 3.1.2.1 */

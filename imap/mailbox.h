@@ -53,6 +53,9 @@ struct mail_store_options {
 };
 /* Opens (creates) the store, INBOX included. Opens nothing that a wake does not need. */
 int mail_store_open(const struct mail_store_options *opt, struct mail_store **store_r);
+/* While nobody waits: opens what the first command would have to wait for. If that cannot be,
+ * nothing comes of it here; the command will say so. */
+void mail_store_prepare(struct mail_store *store);
 /* May take some milliseconds after changes (the index's log is emptied, so that the
  * next open is quick): close when nobody waits, i.e. after KEPT. Do close. */
 void mail_store_close(struct mail_store **store);
@@ -114,6 +117,8 @@ uint64_t mailbox_highestmodseq(const struct mailbox *box);
 int mailbox_uids(struct mailbox *box, struct uidset *uids);
 /* The same of those that have a system flag, or do not. */
 int mailbox_uids_by_flag(struct mailbox *box, enum mail_flag flag, bool has, struct uidset *uids);
+/* The first message without \Seen; 0 if there is none. */
+int mailbox_first_unseen(struct mailbox *box, uint32_t *uid_r);
 /* Below so many messages the rows are as quick as that. */
 #define MAILBOX_LARGE	1000
 /* \Recent: UIDs that no session was told as recent before; claiming makes them this session's. Returns the set claimed. Read-only sessions look without claiming. */

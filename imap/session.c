@@ -428,6 +428,16 @@ static void session_replace(void *ctx, int signo)
 	replace_try(s);
 }
 
+/* Who has just logged in will select a mailbox next. */
+static void session_prepare(struct session *s)
+{
+	struct mail_store *store;
+
+	if (s->sleeps == 0 && s->store == NULL && !s->dead && !s->logout &&
+	    session_store(s, &store) == 0)
+		mail_store_prepare(store);
+}
+
 void session_run(struct session *s)
 {
 	(void)loop_signal(s->loop, SIGHUP, session_replace, s);
@@ -442,6 +452,7 @@ void session_run(struct session *s)
 	}
 	session_start_timers(s);
 	session_input(s);
+	session_prepare(s);
 	session_hop(s);
 	if (!s->logout && !s->dead)
 		loop_run(s->loop);

@@ -565,6 +565,33 @@ static int uidset_decode_ranges(struct uidset *s, const uint8_t *p,
 	return 0;
 }
 
+int uidset_decode_first(const void *data, size_t len, const struct uidset *but, uint32_t *uid_r)
+{
+	const uint8_t *p = data, *end = len > 0 ? p + len : p;
+	uint64_t base = 1;
+	uint32_t gap, run;
+
+	*uid_r = 0;
+	while (p < end) {
+		uint64_t uid, last;
+
+		if (!uidset_get_number(&p, end, &gap) || !uidset_get_number(&p, end, &run))
+			return -EINVAL;
+		uid = base + gap;
+		last = uid + run;
+		if (last > UINT32_MAX)
+			return -EINVAL;
+		while (uid <= last && uidset_contains(but, (uint32_t)uid))
+			uid++;
+		if (uid <= last) {
+			*uid_r = (uint32_t)uid;
+			break;
+		}
+		base = last + 2;
+	}
+	return 0;
+}
+
 int uidset_decode(struct uidset *s, const void *data, size_t len,
 		  size_t max_ranges)
 {

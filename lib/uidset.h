@@ -51,4 +51,7 @@ uint32_t uidset_next(const struct uidset *s, struct uidset_iter *it);
  * Decoding refuses overflow, disorder, left-over bytes and more than max_ranges. */
 int uidset_encode(const struct uidset *s, struct buf *out);
 int uidset_decode(struct uidset *s, const void *data, size_t len, size_t max_ranges);
+/* The smallest member of an encoded set that is not in but, 0 if there is none: what follows
+ * is not looked at. 0, -EINVAL. */
+int uidset_decode_first(const void *data, size_t len, const struct uidset *but, uint32_t *uid_r);
 #endif

@@ -252,6 +252,35 @@ static void model_fill(struct model *m, uint64_t *seed)
 	}
 }
 
+/* With every n-th member taken out, and with all. */
+static void model_decode_first(const struct model *m, const struct buf *coded, unsigned step)
+{
+	struct uidset but;
+	uint32_t uid = 99;
+
+	uidset_init(&but);
+	for (unsigned n = 1; n <= 3; n++) {
+		uint32_t want = 0;
+
+		uidset_clear(&but);
+		for (unsigned u = 1, seen = 0; u <= UIDS; u++) {
+			if (!m->has[u])
+				continue;
+			if (++seen % n != 0) {
+				want = want == 0 ? u : want;
+				continue;
+			}
+			check(uidset_add(&but, u) == 0);
+		}
+		check_row(uidset_decode_first(coded->data, coded->len, &but, &uid) == 0, step);
+		check_row(uid == want, step);
+	}
+	uidset_clear(&but);
+	check_row(uidset_decode_first(coded->data, coded->len, &but, &uid) == 0, step);
+	check_row(uid == uidset_nth(&m->set, 0), step);
+	uidset_deinit(&but);
+}
+
 static void model_round_trip(const struct model *m, unsigned step)
 {
 	struct model back = *m;
@@ -265,6 +294,7 @@ static void model_round_trip(const struct model *m, unsigned step)
 	if (m->set.count > 0)
 		check_row(uidset_decode(&back.set, b.data, b.len,
 					m->set.count - 1) == -E2BIG, step);
+	model_decode_first(m, &b, step);
 	buf_reset(&b);
 	check_row(uidset_print(&m->set, &b) == 0, step);
 	uidset_clear(&back.set);
@@ -328,18 +358,22 @@ static void test_uidset_decode_refuses_what_encode_never_writes(void)
 		{ 7, { 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0 } },
 		{ 8, { 0xfe, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0 } },	/* one after the top */
 	};
-	struct uidset s;
+	struct uidset s, all;
+	uint32_t uid;
 
 	set_of(&s, "77");
+	set_of(&all, "1:4294967295");
 	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
 		check_row(uidset_decode(&s, rows[i].bytes, rows[i].len,
 					MAX_RANGES) == -EINVAL, i);
 		check_row(set_is(&s, "77"), i);
+		check_row(uidset_decode_first(rows[i].bytes, rows[i].len, &all, &uid) == -EINVAL, i);
 	}
 	check(uidset_decode(&s, "\xfe\xff\xff\xff\x0f\0", 6, 1) == 0);
 	check(set_is(&s, "4294967295"));
 	check(uidset_decode(&s, NULL, 0, 0) == 0 && uidset_is_empty(&s));
 	uidset_deinit(&s);
+	uidset_deinit(&all);
 }
 
 /* Every text that decodes is the one text of its set. */

@@ -368,6 +368,20 @@ int index_stmt(struct index *ix, enum index_sql which, sqlite3_stmt **st_r)
 	return 0;
 }
 
+void index_prepare(struct index *ix)
+{
+	static const enum index_sql first[] = {
+		SQL_BOX_GET, SQL_KEYWORDS, SQL_SUMMARY_GET, SQL_MSG_FLAGS_SINCE,
+		SQL_GONE_SINCE, SQL_MSG_RECENT, SQL_MSG_FLAGS,
+	};
+	sqlite3_stmt *st;
+
+	if (index_check(ix) != 0)
+		return;
+	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++)
+		(void)index_stmt(ix, first[i], &st);
+}
+
 int index_run(struct index *ix, sqlite3_stmt *st)
 {
 	int rc = index_result(ix, sqlite3_step(st));

@@ -51,6 +51,8 @@ void index_warm(void);
 /* Opens the database, or another one if it was deleted or damaged. Call it before each
  * group of statements. */
 int index_check(struct index *ix);
+/* Opens it, and makes ready what a SELECT asks of it. */
+void index_prepare(struct index *ix);
 /* BEGIN IMMEDIATE (with index_check()). durable: COMMIT returns when it is on disk. */
 int index_begin(struct index *ix, bool durable);
 /* The same for what can be left undone: does not wait long. */

@@ -146,31 +146,41 @@ static void summary_put(struct mailbox *box, enum summary what, const struct uid
 	buf_deinit(&data);
 }
 
-/* First who is there by now, then who went: in this order nobody is missed who
- * does both in between. */
+/* Who came to belong to it since, and who does not any longer. First who is there by
+ * now, then who went: in this order nobody is missed who does both in between. */
+static int changes_since(struct mailbox *box, enum summary what, uint64_t since,
+			 struct uidset *in, struct uidset *out)
+{
+	struct uidset gone;
+	int rc;
+
+	uidset_init(&gone);
+	rc = flags_query(box, SQL_MSG_FLAGS_SINCE, since, what, in, out);
+	if (rc == 0)
+		rc = index_uid_query(&box->store->index, SQL_GONE_SINCE, box->row.box, since,
+				     &gone);
+	if (rc == 0)
+		rc = uidset_add_set(out, &gone);
+	uidset_deinit(&gone);
+	return rc;
+}
+
 static int catch_up(struct mailbox *box, enum summary what, uint64_t since, struct uidset *uids,
 		    uint64_t *changes_r)
 {
-	struct uidset in, out, gone;
+	struct uidset in, out;
 	int rc;
 
 	uidset_init(&in);
 	uidset_init(&out);
-	uidset_init(&gone);
-	rc = flags_query(box, SQL_MSG_FLAGS_SINCE, since, what, &in, &out);
-	if (rc == 0)
-		rc = index_uid_query(&box->store->index, SQL_GONE_SINCE, box->row.box, since,
-				     &gone);
-	*changes_r = uidset_count(&in) + uidset_count(&out) + uidset_count(&gone);
-	if (rc == 0)
-		rc = uidset_add_set(&out, &gone);
+	rc = changes_since(box, what, since, &in, &out);
+	*changes_r = uidset_count(&in) + uidset_count(&out);
 	if (rc == 0)
 		rc = uidset_add_set(uids, &in);
 	if (rc == 0)
 		rc = uidset_remove_set(uids, &out);
 	uidset_deinit(&in);
 	uidset_deinit(&out);
-	uidset_deinit(&gone);
 	return rc;
 }
 
@@ -230,5 +240,103 @@ int mailbox_uids_by_flag(struct mailbox *box, enum mail_flag flag, bool has, str
 	if (rc == 0)
 		rc = uidset_remove_set(uids, &others);
 	uidset_deinit(&others);
+	return rc;
+}
+
+/* ---- the first only ---- */
+
+/* The first of a kept set, as it is by now. */
+static int first_since(struct mailbox *box, enum summary what, sqlite3_stmt *set, uint32_t *uid_r)
+{
+	const void *data = sqlite3_column_blob(set, 1);
+	size_t len = (size_t)sqlite3_column_bytes(set, 1);
+	struct uidset in, out;
+	uint32_t came;
+	int rc;
+
+	uidset_init(&in);
+	uidset_init(&out);
+	rc = changes_since(box, what, (uint64_t)sqlite3_column_int64(set, 0), &in, &out);
+	came = uidset_nth(&in, 0);
+	if (rc == 0 && uidset_decode_first(data, data ? len : 0, &out, uid_r) < 0)
+		rc = -EUCLEAN;
+	if (rc == 0 && came && (!*uid_r || came < *uid_r))
+		*uid_r = came;
+	uidset_deinit(&in);
+	uidset_deinit(&out);
+	return rc;
+}
+
+/* As long as the set's statement is not reset, all statements see one moment. */
+static int summary_first(struct mailbox *box, enum summary what, uint32_t *uid_r, bool *known_r)
+{
+	struct index *ix = &box->store->index;
+	struct box_row row = { 0 };
+	sqlite3_stmt *st;
+	int step, rc = index_stmt(ix, SQL_SUMMARY_GET, &st);
+
+	*known_r = false;
+	if (rc)
+		return rc;
+	sqlite3_bind_int64(st, 1, summary_key(box, what));
+	step = sqlite3_step(st);
+	rc = index_result(ix, step);
+	if (step == SQLITE_ROW)
+		rc = index_box_get(ix, box->id, &row);
+	if (rc == 0 && row.box == box->row.box && row.box &&
+	    (uint64_t)sqlite3_column_int64(st, 0) >= row.history &&
+	    (uint64_t)sqlite3_column_int64(st, 0) <= row.highestmodseq) {
+		rc = first_since(box, what, st, uid_r);
+		*known_r = rc == 0;
+	}
+	sqlite3_reset(st);
+	return rc;
+}
+
+/* One after the other, until one has not been seen. */
+static int rows_first_unseen(struct mailbox *box, uint32_t *uid_r)
+{
+	struct index *ix = &box->store->index;
+	sqlite3_stmt *st;
+	int step, rc = index_stmt(ix, SQL_MSG_FLAGS, &st);
+
+	if (rc)
+		return rc;
+	sqlite3_bind_int64(st, 1, box->row.box);
+	sqlite3_bind_int64(st, 2, 0);
+	while (!*uid_r && (step = sqlite3_step(st)) == SQLITE_ROW) {
+		if (is_in(SUM_UNSEEN, (uint32_t)sqlite3_column_int64(st, 1)))
+			*uid_r = (uint32_t)sqlite3_column_int64(st, 0);
+	}
+	sqlite3_reset(st);
+	return index_result(ix, step);
+}
+
+static int first_unseen(struct mailbox *box, uint32_t *uid_r)
+{
+	struct uidset unseen;
+	bool known = false;
+	int rc = box_load(box);
+
+	*uid_r = 0;
+	if (rc || box->row.unseen == 0)
+		return rc;
+	if (box->row.messages < MAILBOX_LARGE)
+		return rows_first_unseen(box, uid_r);
+	rc = summary_first(box, SUM_UNSEEN, uid_r, &known);
+	if (rc || known)
+		return rc;
+	uidset_init(&unseen);
+	rc = summary_ask(box, SUM_UNSEEN, &unseen);
+	*uid_r = uidset_nth(&unseen, 0);
+	uidset_deinit(&unseen);
+	return rc;
+}
+
+int mailbox_first_unseen(struct mailbox *box, uint32_t *uid_r)
+{
+	int rc;
+
+	BOX_RETRY(rc, first_unseen(box, uid_r));
 	return rc;
 }

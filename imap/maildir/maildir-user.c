@@ -98,6 +98,11 @@ int mail_store_open(const struct mail_store_options *opt, struct mail_store **st
 	return 0;
 }
 
+void mail_store_prepare(struct mail_store *store)
+{
+	index_prepare(&store->index);
+}
+
 void mail_store_close(struct mail_store **store)
 {
 	struct mail_store *s = *store;
