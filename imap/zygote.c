@@ -32,9 +32,10 @@
 #define RESUME_ENV	"DORMOUSE_ZYGOTE_FD"
 #define FORK_BACKOFF_MS	200
 #define REFILL_DELAY_MS	3
-/* With every process busy and work waiting: how often, and how many of the
- * sessions that were woken longest ago are asked to sleep if they are quiet. */
+/* With no room for a spare: how often, and, with work waiting, how many at least of
+ * the sessions that were woken longest ago are asked to sleep if they are quiet. */
 #define PRESSURE_MS	5
+#define PRESSURE_CALM_MS	100
 #define PRESSURE_ASKS	8
 /* Each time no spare is left, twice as many are kept, up to this many more
  * than configured; each second without that, one fewer. */
@@ -300,26 +301,38 @@ static struct child *busy_longest(struct zygote *z, uint64_t before_ms)
 	return longest;
 }
 
-/* All processes are taken. Most of them serve sessions that said what they had
- * to say and wait out their hibernate_after: those make room for who waits. */
+static uint32_t spares_without_room(const struct zygote *z)
+{
+	if (z->n_idle >= z->spares || z->n_children < z->set.max_processes)
+		return 0;
+	return z->spares - z->n_idle;
+}
+
+/* All processes are there that may be. Most of them serve sessions that said what they
+ * had to say and wait out their hibernate_after: some make room, so that whoever speaks
+ * next finds a spare and need not wait for this. */
 static void pressure_look(void *ctx)
 {
 	struct zygote *z = ctx;
+	uint32_t asks = spares_without_room(z);
 	uint64_t now = clock_ms();
+	bool urgent;
 
-	if (z->stopping || z->n_idle > 0 || z->n_children < z->set.max_processes)
+	if (z->stopping || !z->set.hibernate || asks == 0 || z->n_idle == z->n_children)
 		return;
-	if (z->set.hibernate && work_waits(z)) {
-		for (int i = 0; i < PRESSURE_ASKS; i++) {
-			struct child *c = busy_longest(z, now);
+	urgent = work_waits(z);
+	if (urgent && asks < PRESSURE_ASKS)
+		asks = PRESSURE_ASKS;
+	for (uint32_t i = 0; i < asks; i++) {
+		struct child *c = busy_longest(z, now);
 
-			if (c == NULL)
-				break;
-			c->asked_ms = now;
-			kill(c->pid, SIGUSR2);
-		}
+		if (c == NULL)
+			break;
+		c->asked_ms = now;
+		kill(c->pid, SIGUSR2);
 	}
-	loop_timer_set(z->loop, &z->pressure, PRESSURE_MS, pressure_look, z);
+	loop_timer_set(z->loop, &z->pressure, urgent ? PRESSURE_MS : PRESSURE_CALM_MS,
+		       pressure_look, z);
 }
 
 static void spares_calm(void *ctx)
@@ -376,9 +389,7 @@ static void child_busy(void *ctx, uint32_t events)
 		spares_refill(z);
 	else if (z->retry.heap_index == 0)
 		loop_timer_set(z->loop, &z->retry, REFILL_DELAY_MS, spares_refill, z);
-	if (z->n_idle == 0 && z->n_children >= z->set.max_processes &&
-	    z->pressure.heap_index == 0)
-		loop_timer_set(z->loop, &z->pressure, PRESSURE_MS, pressure_look, z);
+	pressure_look(z);
 }
 
 static void child_gone(struct zygote *z, pid_t pid, int status)

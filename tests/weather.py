@@ -293,6 +293,15 @@ def fifty_wake_at_once_with_four_processes(world):
             w.done()
 
 
+@scenario(max_processes=4, spares=2, hibernate_after="1h")
+def a_spare_waits_though_all_processes_are_there(world):
+    """Who came first makes room before anybody has to wait for it."""
+    watchers = [Watcher(world) for _ in range(3)]
+    watchers[0].wait_asleep()
+    for w in watchers:
+        w.noop(False)
+
+
 # ---- full disks ----
 
 class SmallDisk:
