@@ -204,13 +204,17 @@ static int dup_cmp(const void *a, const void *b)
 	return x->cookie < y->cookie ? -1 : x->cookie > y->cookie;
 }
 
+/* Whoever has something to tell wakes in this order. It begins elsewhere each time:
+ * with one crash after the other, the last ones would never have their turn. */
 static void adopt_sessions(struct holder *h, struct legacy *l, unsigned *alone_r)
 {
+	uint32_t slots = table_slots(h->table);
 	unsigned alone = 0;
 
 	if (l->n > 1)
 		qsort(l->dups, l->n, sizeof(*l->dups), dup_cmp);
-	for (uint32_t slot = 0; slot < table_slots(h->table); slot++) {
+	for (uint32_t i = 0; i < slots; i++) {
+		uint32_t slot = (uint32_t)((h->generation + i) % slots);
 		struct dup key = { .fd = -1 }, *d = NULL;
 
 		if (!table_used(h->table, slot))

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define BACKOFF_FIRST_MS	100
-#define BACKOFF_MAX_MS		1000	/* sleepers wait for whoever it is */
+#define BACKOFF_MAX_MS		500	/* sleepers wait for whoever it is: less than a second */
 /* Who lived this long was well; the next death counts as a first one. */
 #define BACKOFF_WELL_MS		10000
 

@@ -221,7 +221,7 @@ static void test_word_distance(void)
 
 static void test_backoff_starts_at_once_then_slows_down(void)
 {
-	static const uint64_t wanted[] = { 0, 100, 200, 400, 800, 1000, 1000 };
+	static const uint64_t wanted[] = { 0, 100, 200, 400, 500, 500, 500 };
 	struct backoff b = { 0 };
 
 	for (size_t i = 0; i < UNIT_COUNT(wanted); i++)

@@ -2,13 +2,15 @@
 """Upgrades and kills with thousands of sessions.
 
     upgrade_soak.py [--sessions N] [--upgrades N] [--kills N] [--many N] [PART ...]
+                    [--programs NAME ...]
 
 upgrades: N in a row while all sessions stay and some get mail; kills: each program, N
 times; many: as many sleeping TLS sessions as the descriptor limit allows, then one
 upgrade, one stop --keep and start, and one kill of imap-hibernate. The crowd is served
 by one loop: every so often a session gets mail, or ends its IDLE and says something;
-each is a model of its own mailbox. Lost, wrong or hung up on: failed. The longest wait
-of anybody is what the server was away for. Prints SEED, and figures for doc/figures.md.
+each is a model of its own mailbox. Lost, wrong or hung up on: failed. "Silent" is for
+how long at most nobody was served though somebody waited: more than a second is failed
+too. Prints SEED, and figures for doc/figures.md.
 """
 import argparse
 import os
@@ -24,6 +26,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import dm  # noqa: E402
 import upgrade  # noqa: E402
 
+PROGRAMS = ("imap-hibernate", "keeper", "master", "launcher", "auth", "imap-login")
+SILENT_SECONDS_MAX = 1
 WIRES = ("plain", "tls", "deflate", "both")
 
 
@@ -48,16 +52,20 @@ class Session:
         self.client.wire.pieces = 0
         self.client.sock.settimeout(dm.PATIENCE)
 
-    def deliver(self):
+    def wait(self):
         if self.since is None:
             self.since = time.monotonic()
+            self.crowd.begins_to_wait(self.since)
+
+    def deliver(self):
+        self.wait()
         self.delivered += 1
         self.crowd.world.deliver(self.user)
 
     def speak(self):
         if self.state != "idle" or self.since is not None:
             return
-        self.since = time.monotonic()
+        self.wait()
         self.state = "done"
         self.client.send("DONE\r\n")
 
@@ -114,6 +122,7 @@ class Crowd:
     def __init__(self, world, n, rate, wires=WIRES):
         self.world, self.rate = world, rate
         self.times = []
+        self.waiting, self.served, self.silent = 0, 0, 0
         self.selector = selectors.DefaultSelector()
         self.next_act = time.monotonic()
         for i in range(n):
@@ -126,7 +135,16 @@ class Crowd:
             self.selector.register(s.client.sock, selectors.EVENT_READ, s)
         self.connected = n / (time.monotonic() - start)
 
+    def begins_to_wait(self, now):
+        self.waiting += 1
+        if self.waiting == 1:
+            self.served = now
+
     def took(self, seconds):
+        now = time.monotonic()
+        self.silent = max(self.silent, now - self.served)
+        self.served = now
+        self.waiting -= 1
         self.times.append(seconds)
 
     def act(self):
@@ -163,12 +181,15 @@ class Crowd:
         self.run(until=lambda: not any(s.since for s in self.sessions), acting=False)
 
     def figures(self):
-        t = sorted(self.times)
-        self.times = []
+        t, silent = sorted(self.times), self.silent
+        self.times, self.silent = [], 0
         if not t:
             return "nothing happened"
-        return "%d answers and notices, p50 %.1f ms, p99 %.0f ms, longest %.0f ms" % (
-            len(t), t[len(t) // 2] * 1e3, t[len(t) * 99 // 100] * 1e3, t[-1] * 1e3)
+        text = "%d answers and notices, p50 %.1f ms, p99 %.0f ms, longest %.0f ms, silent %.0f ms" % (
+            len(t), t[len(t) // 2] * 1e3, t[len(t) * 99 // 100] * 1e3, t[-1] * 1e3, silent * 1e3)
+        if silent > SILENT_SECONDS_MAX:
+            raise dm.Failure("nobody was served for too long: " + text)
+        return text
 
 
 def ask(crowd, *args):
@@ -213,12 +234,12 @@ def kills(a):
     with upgrade.World("kills-soak", **OPTIONS) as world:
         crowd = Crowd(world, min(a.sessions, 500), 60)
         n = 0
-        for name in ("imap-hibernate", "keeper", "master", "launcher", "auth", "imap-login"):
+        for name in a.programs or PROGRAMS:
             for _ in range(a.kills):
                 world.kill(name)
                 n += 1
-                crowd.run(random.uniform(.05, .3))
                 crowd.run(until=world.recovered)
+                crowd.run(random.uniform(.02, .3))
             crowd.settle()
             print("%-15s %d kills: %s" % (name, a.kills, crowd.figures()), flush=True)
 
@@ -284,6 +305,7 @@ def main():
     p.add_argument("--upgrades", type=int, default=100)
     p.add_argument("--kills", type=int, default=200)
     p.add_argument("--many", type=int, default=15000)
+    p.add_argument("--programs", nargs="*", help="of `kills`: these only")
     p.add_argument("parts", nargs="*")
     a = p.parse_args()
     seed = int(os.environ.get("SEED", random.randrange(1 << 30)))

@@ -61,7 +61,7 @@ class Stopped:
                 pass
 
 
-@scenario
+@scenario(hibernate_after="1s")
 def holder_stopped_for_ten_seconds_costs_nobody(world):
     asleep, awake = Watcher(world), Watcher(world)
     asleep.client.idle()
@@ -71,6 +71,7 @@ def holder_stopped_for_ten_seconds_costs_nobody(world):
     with Stopped(world.pids("imap-hibernate")):
         end = time.monotonic() + 10
         asleep.deliver()
+        time.sleep(2)
         # Its imap has given SLEEP away and nobody answers: it goes on itself.
         awake.deliver()
         awake.noop(True)
@@ -173,7 +174,7 @@ def limited(world, program, wakes):
     second = Watcher(world)
     second.client.idle()
     with Limited(world.pids(program)[0], 0):
-        time.sleep(0.5)
+        time.sleep(1.5)     # it wants to sleep, and cannot
         second.deliver()
         second.idle_told()
         first.deliver()
@@ -194,13 +195,13 @@ def limited(world, program, wakes):
 
 
 # The descriptors of a process that is not dumpable are root's to count.
-@scenario(root=True)
+@scenario(root=True, hibernate_after="1s")
 def holder_without_descriptors_leaves_sessions_awake(world):
     limited(world, "imap-hibernate", False)
 
 
 # The descriptors of a process that is not dumpable are root's to count.
-@scenario(root=True)
+@scenario(root=True, hibernate_after="1s")
 def keeper_without_descriptors_leaves_sessions_awake(world):
     limited(world, "keeper", True)
 
@@ -300,6 +301,35 @@ def a_spare_waits_though_all_processes_are_there(world):
     watchers[0].wait_asleep()
     for w in watchers:
         w.noop(False)
+
+
+@scenario(hibernate_after="1s")
+def a_change_wakes_the_other_session_once_and_its_own_never(world):
+    """Of renames inotify tells, and then a notice: one wake tells of both."""
+    user = new_user(world)
+    for _ in range(4):
+        world.deliver(user)
+    ours, other = dm.Client(world, user), dm.Client(world, user)
+    for client in (ours, other):
+        client.ok("SELECT INBOX")
+    other.idle()
+
+    def both_asleep():
+        for client in (ours, other):
+            world.wait(client.asleep, "the session to sleep", 20)
+    for command in ("STORE 1 +FLAGS (\\Seen)", "STORE 2:4 +FLAGS (\\Flagged word)",
+                    "STORE 3 -FLAGS (word)", "COPY 2 INBOX"):
+        both_asleep()
+        with open(world.log_path) as f:
+            before = len(f.read())
+        ours.ok(command)
+        other.line(20)
+        both_asleep()
+        with open(world.log_path) as f:
+            log = f.read()[before:]
+        wakes = sorted(re.findall(r"imap: wake id=.* cause=(\w+) told=", log))
+        if wakes != ["change", "input"]:
+            raise dm.Failure("%s: woken: %s" % (command, wakes))
 
 
 # ---- full disks ----
