@@ -21,21 +21,27 @@
 
 struct reg_name {
 	struct reg_name *next;
-	size_t sessions;
-	unsigned claims;	/* of a user: sessions with a claimed address */
+	uint32_t sessions;
+	uint32_t claims;	/* of a user: sessions with a claimed address */
 	char name[];
 };
 
+/* There is one for each sleeper: bytes count. */
 struct reg_session {
 	struct reg_session *next;
-	struct list issued;	/* in registry.issued while in REGISTRY_LOGIN */
 	uint64_t sid;
-	uint64_t issued_ms;
 	struct reg_name *user;
 	struct reg_name *address;	/* NULL: it has none that counts */
+	uint8_t phase;			/* enum registry_phase */
 	bool claimed;			/* the address */
-	enum registry_phase phase;
-	bool named;		/* in the list being told */
+	bool named;			/* in the list being told */
+};
+
+/* While in REGISTRY_LOGIN it is one of these. */
+struct reg_login {
+	struct reg_session session;
+	struct list issued;		/* in registry.issued */
+	uint64_t issued_ms;
 };
 
 struct registry {
@@ -197,9 +203,11 @@ static struct reg_session *session_find(const struct registry *r, uint64_t sid)
 	return s;
 }
 
-static struct reg_session *session_add(struct registry *r, uint64_t sid, const char *user)
+/* size: of what it is part of */
+static struct reg_session *session_add(struct registry *r, uint64_t sid, const char *user,
+	size_t size)
 {
-	struct reg_session *s = calloc(1, sizeof(*s));
+	struct reg_session *s = calloc(1, size);
 
 	if (!s)
 		return NULL;
@@ -211,7 +219,7 @@ static struct reg_session *session_add(struct registry *r, uint64_t sid, const c
 		return NULL;
 	}
 	s->sid = sid;
-	list_init(&s->issued);
+	s->phase = REGISTRY_AWAKE;
 	struct reg_session **bucket = &r->sessions[sid_bucket(sid, r->buckets)];
 	s->next = *bucket;
 	*bucket = s;
@@ -219,14 +227,42 @@ static struct reg_session *session_add(struct registry *r, uint64_t sid, const c
 	return s;
 }
 
-static void session_remove(struct registry *r, struct reg_session *s)
+static struct reg_session **session_at(struct registry *r, const struct reg_session *s)
 {
 	struct reg_session **at = &r->sessions[sid_bucket(s->sid, r->buckets)];
 
 	while (*at != s)
 		at = &(*at)->next;
-	*at = s->next;
-	list_remove(&s->issued);
+	return at;
+}
+
+static struct reg_login *login_of(struct reg_session *s)
+{
+	return container_of(s, struct reg_login, session);
+}
+
+/* It has shown up: what is left of it takes less room, if there is any to move to. */
+static struct reg_session *session_settle(struct registry *r, struct reg_session *s)
+{
+	struct reg_session *small;
+
+	if (s->phase != REGISTRY_LOGIN)
+		return s;
+	list_remove(&login_of(s)->issued);
+	small = malloc(sizeof(*small));
+	if (!small)
+		return s;
+	*session_at(r, s) = small;
+	*small = *s;
+	free(login_of(s));
+	return small;
+}
+
+static void session_remove(struct registry *r, struct reg_session *s)
+{
+	*session_at(r, s) = s->next;
+	if (s->phase == REGISTRY_LOGIN)
+		list_remove(&login_of(s)->issued);
 	if (s->claimed)
 		s->user->claims--;
 	if (s->address)
@@ -241,7 +277,7 @@ int registry_issue(struct registry *r, uint64_t sid, const char *user, const cha
 {
 	if (session_find(r, sid))
 		return -EEXIST;
-	struct reg_session *s = session_add(r, sid, user);
+	struct reg_session *s = session_add(r, sid, user, sizeof(struct reg_login));
 	if (!s)
 		return -ENOMEM;
 	s->address = *address ? name_ref(r, r->addresses, address) : NULL;
@@ -250,8 +286,8 @@ int registry_issue(struct registry *r, uint64_t sid, const char *user, const cha
 		return -ENOMEM;
 	}
 	s->phase = REGISTRY_LOGIN;
-	s->issued_ms = now_ms;
-	list_append(&r->issued, &s->issued);
+	login_of(s)->issued_ms = now_ms;
+	list_append(&r->issued, &login_of(s)->issued);
 	return 0;
 }
 
@@ -277,13 +313,13 @@ static int registry_seen(struct registry *r, enum registry_phase phase, uint64_t
 		s = NULL;
 	}
 	if (!s) {
-		s = session_add(r, sid, user);
+		s = session_add(r, sid, user, sizeof(*s));
 		if (!s)
 			return -ENOMEM;
 		session_claim(r, s, address);
 	}
-	list_remove(&s->issued);
-	s->phase = phase;
+	s = session_settle(r, s);
+	s->phase = (uint8_t)phase;
 	s->named = true;
 	return 0;
 }
@@ -359,12 +395,12 @@ size_t registry_address_count(const struct registry *r, const char *address)
 uint64_t registry_expire(struct registry *r, uint64_t now_ms)
 {
 	while (!list_empty(&r->issued)) {
-		struct reg_session *s =
-			container_of(r->issued.next, struct reg_session, issued);
-		uint64_t age = now_ms - s->issued_ms;
+		struct reg_login *login =
+			container_of(r->issued.next, struct reg_login, issued);
+		uint64_t age = now_ms - login->issued_ms;
 		if (age < REGISTRY_LOGIN_MS)
 			return REGISTRY_LOGIN_MS - age;
-		session_remove(r, s);
+		session_remove(r, &login->session);
 	}
 	return 0;
 }
@@ -392,7 +428,7 @@ bool registry_get(const struct registry *r, uint64_t sid, const char **user_r,
 	if (!s)
 		return false;
 	*user_r = s->user->name;
-	*phase_r = s->phase;
+	*phase_r = (enum registry_phase)s->phase;
 	return true;
 }
 
