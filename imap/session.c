@@ -12,6 +12,7 @@
 #include "imap/holder-link.h"
 #include "imap/layers.h"
 #include "lib/clock.h"
+#include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/stream-deflate.h"
 #include "lib/stream-tls.h"
@@ -398,6 +399,15 @@ static void session_make_room(void *ctx, int signo)
 		(void)hibernate_try(s);
 }
 
+/* SIGWINCH, from the zygote: others will want a process. */
+static void session_make_room_if_quiet(void *ctx, int signo)
+{
+	struct session *s = ctx;
+
+	if (clock_ms() - s->last_activity_ms >= SESSION_QUIET_MS)
+		session_make_room(s, signo);
+}
+
 static void replace_try(void *ctx)
 {
 	struct session *s = ctx;
@@ -443,6 +453,7 @@ void session_run(struct session *s)
 	(void)loop_signal(s->loop, SIGHUP, session_replace, s);
 	(void)loop_signal(s->loop, SIGUSR1, session_report, s);
 	(void)loop_signal(s->loop, SIGUSR2, session_make_room, s);
+	(void)loop_signal(s->loop, SIGWINCH, session_make_room_if_quiet, s);
 	/* One that was woken and could not go back to sleep listens already. */
 	if (!s->logout && !s->dead && !s->client_io.active) {
 		int ret = session_listen(s);

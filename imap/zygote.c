@@ -23,6 +23,7 @@
 #include "lib/fault.h"
 #include "lib/ipc-proto.h"
 #include "lib/ipc.h"
+#include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/sandbox.h"
@@ -301,11 +302,22 @@ static struct child *busy_longest(struct zygote *z, uint64_t before_ms)
 	return longest;
 }
 
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* How many processes too few are left for spares: of few, at most half are to wait. */
 static uint32_t spares_without_room(const struct zygote *z)
 {
-	if (z->n_idle >= z->spares || z->n_children < z->set.max_processes)
+	uint32_t wanted = smaller(z->set.spares, z->set.max_processes / 2);
+	uint32_t storm = smaller(z->spares, z->set.max_processes / 16);
+
+	if (storm > wanted)
+		wanted = storm;
+	if (z->n_idle >= wanted || z->n_children < z->set.max_processes)
 		return 0;
-	return z->spares - z->n_idle;
+	return wanted - z->n_idle;
 }
 
 /* All processes are there that may be. Most of them serve sessions that said what they
@@ -320,16 +332,16 @@ static void pressure_look(void *ctx)
 
 	if (z->stopping || !z->set.hibernate || asks == 0 || z->n_idle == z->n_children)
 		return;
-	urgent = work_waits(z);
+	urgent = z->n_idle == 0 && work_waits(z);
 	if (urgent && asks < PRESSURE_ASKS)
 		asks = PRESSURE_ASKS;
 	for (uint32_t i = 0; i < asks; i++) {
-		struct child *c = busy_longest(z, now);
+		struct child *c = busy_longest(z, urgent ? now : now - SESSION_QUIET_MS);
 
 		if (c == NULL)
 			break;
 		c->asked_ms = now;
-		kill(c->pid, SIGUSR2);
+		kill(c->pid, urgent ? SIGUSR2 : SIGWINCH);
 	}
 	loop_timer_set(z->loop, &z->pressure, urgent ? PRESSURE_MS : PRESSURE_CALM_MS,
 		       pressure_look, z);

@@ -53,4 +53,6 @@
 #define WAKE_RETRY_MS			2000
 /* imap waits this long for KEPT before it asks (handover.md, 6). */
 #define KEPT_TIMEOUT_MS			5000
+/* Who has said nothing for so long may be put to sleep to make room for a spare. */
+#define SESSION_QUIET_MS		250
 #endif

@@ -156,7 +156,7 @@ int yesno_parse(const char *text, bool *value_r)
 /* ---- braces ---- */
 
 struct scan {
-	const char *p, *end;
+	char *p, *end;
 	unsigned line;
 	unsigned open_line[BRACES_MAX_DEPTH];
 	unsigned depth;
@@ -175,10 +175,17 @@ static void scan_step(struct scan *s)
 		s->line++;
 }
 
+static void scan_blank(struct scan *s)
+{
+	if (*s->p != '\n')
+		*s->p = ' ';
+	scan_step(s);
+}
+
 static void scan_rest_of_line(struct scan *s)
 {
 	while (s->p < s->end && *s->p != '\n')
-		s->p++;
+		scan_blank(s);
 }
 
 /* Behind the closing quote; false at the end of the text. A backslash guards
@@ -199,12 +206,14 @@ static bool scan_string(struct scan *s, char quote)
 
 static bool scan_comment(struct scan *s)
 {
-	s->p += 2;
+	scan_blank(s);
+	scan_blank(s);
 	while (s->p < s->end && !scan_at(s, "*/"))
-		scan_step(s);
+		scan_blank(s);
 	if (s->p == s->end)
 		return false;
-	s->p += 2;
+	scan_blank(s);
+	scan_blank(s);
 	return true;
 }
 
@@ -230,8 +239,7 @@ static enum config_text_error scan_brace(struct scan *s)
 	return CONFIG_TEXT_OK;
 }
 
-enum config_text_error config_text_check(const char *text, size_t len,
-					 unsigned *line_r)
+enum config_text_error config_text_check(char *text, size_t len, unsigned *line_r)
 {
 	struct scan s = { .p = text, .end = text + len, .line = 1 };
 	enum config_text_error err = CONFIG_TEXT_OK;

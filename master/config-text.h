@@ -30,9 +30,9 @@ enum config_text_error {
 	CONFIG_TEXT_OPEN_COMMENT,	/* line_r: where the comment begins */
 };
 /* Are braces balanced, outside strings and comments? libconfuse takes the end
- * of the file for any number of closing braces without a word. */
-enum config_text_error config_text_check(const char *text, size_t len,
-					 unsigned *line_r);
+ * of the file for any number of closing braces without a word. Comments become
+ * blanks: libconfuse would count their lines more than once. */
+enum config_text_error config_text_check(char *text, size_t len, unsigned *line_r);
 /* Edits (insert, delete, replace) that turn a into b; for "did you mean".
  * Words above 63 bytes are as far as can be. */
 unsigned word_distance(const char *a, const char *b);

@@ -21,6 +21,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/limits.h"
+#include "lib/memfd.h"
 #include "lib/special-use.h"
 #include "master/config-text.h"
 
@@ -658,8 +659,8 @@ static int file_read(const char *file, struct buf *text, struct buf *errors)
 	return 0;
 }
 
-/* What libconfuse would let pass. */
-static int file_check(const char *file, struct buf *errors)
+/* What libconfuse would let pass. text is then what it should read. */
+static int file_check(const char *file, struct buf *text, struct buf *errors)
 {
 	static const char *const what[] = {
 		[CONFIG_TEXT_OPEN_BRACE] =
@@ -672,16 +673,31 @@ static int file_check(const char *file, struct buf *errors)
 	};
 	enum config_text_error err = CONFIG_TEXT_OK;
 	unsigned line = 0;
-	struct buf text;
-	int ret;
+	int ret = file_read(file, text, errors);
 
-	buf_init(&text, CONFIG_FILE_MAX_BYTES + 8192);
-	ret = file_read(file, &text, errors);
-	if (ret == 0 && text.len > 0)
-		err = config_text_check((const char *)text.data, text.len, &line);
+	if (ret == 0 && text->len > 0)
+		err = config_text_check((char *)text->data, text->len, &line);
 	if (err != CONFIG_TEXT_OK)
 		ret = complain(errors, file, (int)line, "%s", what[err]);
-	buf_deinit(&text);
+	return ret;
+}
+
+/* libconfuse opens what it includes by name, and goes by that name. */
+static int include_text(cfg_t *cfg, cfg_opt_t *opt, const char *path, const struct buf *text)
+{
+	char name[64];
+	const char *names[] = { name };
+	int fd = -1, ret = memfd_make("config", text->data, text->len, &fd);
+
+	if (ret < 0)
+		return refuse(cfg, "include(\"%s\"): %s", path, strerror(-ret));
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	ret = cfg_include(cfg, opt, 1, names);
+	fd_close(&fd);
+	if (ret == 0) {
+		free(cfg->filename);
+		cfg->filename = strdup(path);
+	}
 	return ret;
 }
 
@@ -689,8 +705,8 @@ static int file_check(const char *file, struct buf *errors)
 static int take_include(cfg_t *cfg, cfg_opt_t *opt, int argc, const char **argv)
 {
 	cleanup_free char *path = NULL;
-	const char *slash = strrchr(file_of(cfg), '/'), *resolved;
-	struct buf inner;
+	const char *slash = strrchr(file_of(cfg), '/');
+	struct buf inner, text;
 	int ret;
 
 	if (argc != 1)
@@ -702,14 +718,16 @@ static int take_include(cfg_t *cfg, cfg_opt_t *opt, int argc, const char **argv)
 		return -1;
 	}
 	buf_init(&inner, CONFIG_ERRORS_MAX_BYTES);
-	ret = file_check(path, &inner);
+	buf_init(&text, CONFIG_FILE_MAX_BYTES + 8192);
+	ret = file_check(path, &text, &inner);
 	if (ret < 0 && access(path, R_OK) < 0)
 		refuse(cfg, "include(\"%s\"): %s", argv[0], strerror(errno));
 	else if (ret < 0)
 		buf_append(parse->errors, inner.data, inner.len);
+	ret = ret < 0 ? -1 : include_text(cfg, opt, path, &text);
 	buf_deinit(&inner);
-	resolved = path;
-	return ret < 0 ? -1 : cfg_include(cfg, opt, 1, &resolved);
+	buf_deinit(&text);
+	return ret;
 }
 
 static int take_root_only(cfg_t *cfg, cfg_opt_t *opt, int argc, const char **argv)
@@ -753,7 +771,22 @@ static void callbacks_set(cfg_t *cfg)
 	cfg_set_validate_func(cfg, "tls_name", take_tls_name);
 }
 
-static int config_parse(const char *file, struct buf *errors)
+static int text_parse(cfg_t *cfg, const char *file, struct buf *text)
+{
+	FILE *f;
+	int ret;
+
+	if (buf_append_u8(text, '\n') < 0 || !(cfg->filename = strdup(file)))
+		return CFG_FILE_ERROR;
+	f = fmemopen(text->data, text->len, "r");
+	if (!f)
+		return CFG_FILE_ERROR;
+	ret = cfg_parse_fp(cfg, f);
+	fclose(f);
+	return ret;
+}
+
+static int config_parse(const char *file, struct buf *text, struct buf *errors)
 {
 	cfg_opt_t listen_opts[] = {
 		CFG_STR("address", NULL, CFGF_NONE),
@@ -789,7 +822,7 @@ static int config_parse(const char *file, struct buf *errors)
 		return -ENOMEM;
 	parse->root = cfg;
 	callbacks_set(cfg);
-	ret = cfg_parse(cfg, file);
+	ret = text_parse(cfg, file, text);
 	cfg_free(cfg);
 	if (ret == CFG_SUCCESS && errors->len == 0)
 		return 0;
@@ -882,6 +915,7 @@ static int check_users(const struct config *c, const char *file)
 int config_load(const char *file, struct config *config, struct buf *errors)
 {
 	struct parse p = { .config = config, .errors = errors };
+	struct buf text;
 	int ret;
 
 	buf_init(errors, CONFIG_ERRORS_MAX_BYTES);
@@ -890,9 +924,11 @@ int config_load(const char *file, struct config *config, struct buf *errors)
 		return -ENOMEM;
 	config->settings.user_mode = geteuid() != 0;
 	parse = &p;
-	ret = file_check(file, errors);
+	buf_init(&text, CONFIG_FILE_MAX_BYTES + 8192);
+	ret = file_check(file, &text, errors);
 	if (ret == 0)
-		ret = config_parse(file, errors);
+		ret = config_parse(file, &text, errors);
+	buf_deinit(&text);
 	if (ret == 0)
 		ret = check_passwords(config, file);
 	if (ret == 0)

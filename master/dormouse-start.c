@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* `dormouse start` reads the configuration, so that its mistakes are told to
- * whoever typed the command, and becomes the launcher. */
+ * whoever typed the command, and becomes the launcher; or starts it and says where
+ * the reason is to be read if nothing comes of it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -66,6 +68,42 @@ static bool certs_good(const struct config *config)
 	return ret == 0;
 }
 
+/* It may come later, and is read then: no reason not to start. */
+static bool passwd_file_there(const struct config *config, const char *file)
+{
+	const char *path = config->settings.passwd_file;
+
+	if (!*path || access(path, R_OK) == 0)
+		return true;
+	fprintf(stderr, "%s: passwd_file = \"%s\": %s; until it can be read nobody in it can "
+		"log in\n", file, path, strerror(errno));
+	return false;
+}
+
+/* With a log file the launcher has that for its standard error. */
+static int launcher_run(const struct settings *s, const char *const argv[], const char *launcher)
+{
+	const char *file = config_log_file(s);
+	int ret, status = 0;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return dormouse_fail("%s", strerror(errno));
+	if (pid == 0) {
+		ret = log_redirect(s);
+		if (ret == 0)
+			execv(launcher, (char *const *)argv);
+		_exit(dormouse_fail("%s: %s", ret < 0 ? file : launcher,
+				    strerror(ret < 0 ? -ret : errno)));
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status == 0)
+		return DORMOUSE_OK;
+	dormouse_fail("the server did not start; %s says why", file);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : DORMOUSE_FAILED;
+}
+
 int cmd_start(struct invocation *inv)
 {
 	char launcher[PATH_MAX], file[PATH_MAX], user[32], level[4];
@@ -76,6 +114,7 @@ int cmd_start(struct invocation *inv)
 
 	if (ret < 0 || !certs_good(&config))
 		return DORMOUSE_FAILED;
+	(void)passwd_file_there(&config, inv->config_file);
 	if (!realpath(inv->config_file, file))
 		return dormouse_fail("%s: %s", inv->config_file, strerror(errno));
 	ret = dormouse_program("launcher", launcher, sizeof(launcher));
@@ -96,6 +135,9 @@ int cmd_start(struct invocation *inv)
 		argv[n++] = "-u";
 		argv[n++] = user;
 	}
+	/* What systemd passes on is for this very process. */
+	if (!inv->foreground && config_log_file(&config.settings) && !getenv("LISTEN_PID"))
+		return launcher_run(&config.settings, argv, launcher);
 	if (!inv->foreground && (ret = log_redirect(&config.settings)) < 0)
 		return dormouse_fail("%s: %s", config_log_file(&config.settings),
 				     strerror(-ret));
@@ -109,7 +151,7 @@ int cmd_check_config(struct invocation *inv)
 
 	if (dormouse_config(inv, &config) < 0)
 		return DORMOUSE_FAILED;
-	if (!certs_good(&config)) {
+	if (!certs_good(&config) || !passwd_file_there(&config, inv->config_file)) {
 		config_deinit(&config);
 		return DORMOUSE_FAILED;
 	}

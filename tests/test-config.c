@@ -176,14 +176,26 @@ static void test_braces_are_counted_outside_strings_and_comments(void)
 	};
 
 	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+		char text[80];
 		unsigned line = 0;
-		enum config_text_error error =
-			config_text_check(rows[i].text, strlen(rows[i].text), &line);
+		enum config_text_error error;
+
+		strcpy(text, rows[i].text);
+		error = config_text_check(text, strlen(text), &line);
 
 		check_row(error == rows[i].error, i);
 		if (error != CONFIG_TEXT_OK)
 			check_row(line == rows[i].line, i);
 	}
+}
+
+static void test_comments_become_blanks(void)
+{
+	char text[] = "a = 1 # x\n// y\n/* z\n */ b = \"# no /* one\" // q\nc = x#y";
+	unsigned line;
+
+	check(config_text_check(text, strlen(text), &line) == CONFIG_TEXT_OK);
+	check(strcmp(text, "a = 1    \n    \n    \n    b = \"# no /* one\"     \nc = x#y") == 0);
 }
 
 static void test_braces_survive_any_bytes(void)
@@ -325,6 +337,7 @@ int main(void)
 		UNIT_TEST(test_size_takes_units),
 		UNIT_TEST(test_number_is_digits_and_no_more_than_max),
 		UNIT_TEST(test_braces_are_counted_outside_strings_and_comments),
+		UNIT_TEST(test_comments_become_blanks),
 		UNIT_TEST(test_braces_survive_any_bytes),
 		UNIT_TEST(test_word_distance),
 		UNIT_TEST(test_backoff_starts_at_once_then_slows_down),

@@ -31,11 +31,16 @@ static void check_flag(struct mailbox *box, enum mail_flag flag, unsigned step)
 {
 	struct model m = { .flag = flag };
 	struct uidset all, uids;
+	uint32_t first;
 
 	uidset_init(&uids);
 	uidset_init(&all);
 	check(uidset_add_range(&all, 1, UINT32_MAX) == 0);
 	check_row(mailbox_rows(box, &all, false, model_row, &m) == 0, step);
+	/* Before the sets are asked for, since that mends them. */
+	if (flag == MAIL_SEEN)
+		check_row(mailbox_first_unseen(box, &first) == 0 &&
+			  first == uidset_nth(&m.lacks, 0), step);
 	check_row(mailbox_uids_by_flag(box, flag, true, &uids) == 0 && same(&uids, &m.has), step);
 	check_row(mailbox_uids_by_flag(box, flag, false, &uids) == 0 && same(&uids, &m.lacks), step);
 	check_row(uidset_add_set(&m.has, &m.lacks) == 0, step);

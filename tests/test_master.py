@@ -228,6 +228,8 @@ class TestConfig(Case):
         ('/* no listen', 1, 'never ends; add */'),
         ('spares 3', 1, "settings look like"),
         ('spares =', 2, ''),
+        ('# a\n\n// b\nspaers = 3', 4, 'did you mean spares?'),
+        ('spares = 3 # x\n/* y\n\n */ spaers = 3', 4, 'did you mean spares?'),
     ]
 
     def test_errors_name_file_and_line(self):
@@ -254,6 +256,7 @@ class TestConfig(Case):
         with open(t.conf) as f:
             offset = f.read().split("\n").index("spares = x") + 1
         for text, said in (("spares = 3\nspaers = 4\n", inner + ":2: unknown setting"),
+                           ("# x\n# y\nspaers = 4\n", inner + ":3: unknown setting"),
                            ("poll_interval = 1s\n", "%s:%d: spares = " % (t.conf, offset)),
                            ("listen x {\n", inner + ":1: the section"),
                            ('include("inner.conf")\n', ":")):
@@ -279,6 +282,12 @@ class TestConfig(Case):
         done = t.dormouse("check-config")
         self.assertEqual(done.returncode, 1)
         self.assertIn("has no listen section", done.stderr)
+
+    def test_passwd_file_that_is_not_there(self):
+        t = self.tree(config=LISTEN + 'auth { passwd_file = "/no/such/file" }\n')
+        done = t.dormouse("check-config")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('passwd_file = "/no/such/file": No such file', done.stderr)
 
     def test_good(self):
         t = self.tree(config='# x\nhibernate_after = 500ms\n' + LISTEN +

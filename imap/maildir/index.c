@@ -296,7 +296,7 @@ static int index_open(struct index *ix)
 	umask(old_mask);
 	if (rc == SQLITE_OK) {
 		sqlite3_extended_result_codes(ix->db, 1);
-		sqlite3_busy_timeout(ix->db, INDEX_BUSY_MS);
+		sqlite3_busy_timeout(ix->db, ix->preparing ? INDEX_SOON_MS : INDEX_BUSY_MS);
 		sqlite3_file_control(ix->db, "main", SQLITE_FCNTL_PERSIST_WAL, &on);
 		sqlite3_db_config(ix->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 		sqlite3_wal_hook(ix->db, on_commit, ix);	/* and no checkpoint by itself */
@@ -376,9 +376,12 @@ void index_prepare(struct index *ix)
 	};
 	sqlite3_stmt *st;
 
-	if (index_check(ix) != 0)
-		return;
-	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++)
+	/* Whoever holds it may hold it for long, and the session has better to do. */
+	ix->preparing = true;
+	if (index_check(ix) == 0)
+		sqlite3_busy_timeout(ix->db, INDEX_BUSY_MS);
+	ix->preparing = false;
+	for (size_t i = 0; ix->db && i < sizeof(first) / sizeof(first[0]); i++)
 		(void)index_stmt(ix, first[i], &st);
 }
 

@@ -40,6 +40,7 @@ struct index {
 	uint64_t opened;		/* counts opens: row ids of another one are void */
 	int wal_pages;			/* after the last commit */
 	bool damaged;
+	bool preparing;			/* nobody waits for it: it does not wait long */
 	bool full_sync;			/* PRAGMA synchronous as it stands */
 	bool in_transaction;
 };

@@ -245,8 +245,9 @@ int mailbox_uids_by_flag(struct mailbox *box, enum mail_flag flag, bool has, str
 
 /* ---- the first only ---- */
 
-/* The first of a kept set, as it is by now. */
-static int first_since(struct mailbox *box, enum summary what, sqlite3_stmt *set, uint32_t *uid_r)
+/* The first of a kept set, as it is by now; unless it is too old or makes no sense. */
+static int first_since(struct mailbox *box, enum summary what, sqlite3_stmt *set, uint32_t *uid_r,
+		       bool *known_r)
 {
 	const void *data = sqlite3_column_blob(set, 1);
 	size_t len = (size_t)sqlite3_column_bytes(set, 1);
@@ -258,9 +259,9 @@ static int first_since(struct mailbox *box, enum summary what, sqlite3_stmt *set
 	uidset_init(&out);
 	rc = changes_since(box, what, (uint64_t)sqlite3_column_int64(set, 0), &in, &out);
 	came = uidset_nth(&in, 0);
-	if (rc == 0 && uidset_decode_first(data, data ? len : 0, &out, uid_r) < 0)
-		rc = -EUCLEAN;
-	if (rc == 0 && came && (!*uid_r || came < *uid_r))
+	*known_r = rc == 0 && uidset_count(&in) + uidset_count(&out) <= SUMMARY_OLD_ROWS &&
+		uidset_decode_first(data, data ? len : 0, &out, uid_r) == 0;
+	if (*known_r && came && (!*uid_r || came < *uid_r))
 		*uid_r = came;
 	uidset_deinit(&in);
 	uidset_deinit(&out);
@@ -285,10 +286,8 @@ static int summary_first(struct mailbox *box, enum summary what, uint32_t *uid_r
 		rc = index_box_get(ix, box->id, &row);
 	if (rc == 0 && row.box == box->row.box && row.box &&
 	    (uint64_t)sqlite3_column_int64(st, 0) >= row.history &&
-	    (uint64_t)sqlite3_column_int64(st, 0) <= row.highestmodseq) {
-		rc = first_since(box, what, st, uid_r);
-		*known_r = rc == 0;
-	}
+	    (uint64_t)sqlite3_column_int64(st, 0) <= row.highestmodseq)
+		rc = first_since(box, what, st, uid_r, known_r);
 	sqlite3_reset(st);
 	return rc;
 }
