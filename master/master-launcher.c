@@ -256,7 +256,8 @@ int master_launcher_begin(struct master *m)
 
 	if (!m->opt->with_launcher)
 		return 0;
-	m->launcher_pid = getppid();
+	/* Another than the one that started us may be there by now. */
+	m->launcher_pid = m->opt->launcher_pid > 0 ? m->opt->launcher_pid : getppid();
 	for (int fd = LAUNCHER_FD_CHANNEL; fd <= LAUNCHER_FD_KEEPER; fd++) {
 		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 			return -errno;

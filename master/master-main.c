@@ -25,12 +25,13 @@ static int options_read(int argc, char **argv, struct master_options *opt)
 	int c;
 
 	*opt = (struct master_options){ 0 };
-	while ((c = getopt(argc, argv, "c:FU:R:r:k:")) != -1) {
+	while ((c = getopt(argc, argv, "c:FU:R:r:k:l:")) != -1) {
 		switch (c) {
 		case 'U': opt->became = "U"; break;
 		case 'R': opt->became = "R"; opt->became_why = optarg; break;
 		case 'r': opt->became = "r"; break;
 		case 'k': opt->keeper_pid = atoi(optarg); break;
+		case 'l': opt->launcher_pid = atoi(optarg); break;
 		case 'c': opt->config_file = optarg; break;
 		case 'F': opt->foreground = true; break;
 		default: return -EINVAL;

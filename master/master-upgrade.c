@@ -136,14 +136,16 @@ static bool left_ended(struct upgrade *u, pid_t pid)
 static int master_become(struct master *m, const struct binaries *next,
 			 const struct binaries *old, const char *how, const char *why)
 {
-	char keeper[16];
-	const char *args[] = { "-c", m->opt->config_file, how, why, "-k", keeper, NULL, NULL };
+	char keeper[16], launcher[16];
+	const char *args[] = { "-c", m->opt->config_file, how, why, "-k", keeper, "-l", launcher,
+			       NULL, NULL };
 	struct spawn sp = { .binaries = next, .program = BINARY_MASTER, .args = args,
 			    .n_fds = 4 + 2 * BINARY_COUNT, .notify = true };
 
 	snprintf(keeper, sizeof(keeper), "%d", (int)m->keeper_pid);
+	snprintf(launcher, sizeof(launcher), "%d", (int)m->launcher_pid);
 	if (m->opt->foreground)
-		args[6] = "-F";
+		args[8] = "-F";
 	sp.fds[0] = m->launcher_fd;
 	sp.fds[1] = LAUNCHER_FD_LOCK;
 	sp.fds[2] = spawn_fd_is_socket(LAUNCHER_FD_KEEPER) ? LAUNCHER_FD_KEEPER : -1;

@@ -14,7 +14,7 @@ struct master_options {
 	bool with_launcher;		/* descriptors as in launcher-proto.h */
 	uint64_t max_fds;		/* a process may open */
 	const char *became;		/* "U" by an upgrade, "R" back from one, "r" by a reload; NULL */
-	pid_t keeper_pid;		/* after that; 0 */
+	pid_t keeper_pid, launcher_pid;	/* after that; 0 */
 	const char *became_why;		/* "R": what went wrong */
 };
 /* Until the server has stopped. Returns the exit status (launcher-proto.h). */

@@ -484,8 +484,14 @@ class TestServer(Case):
         t.kill("launcher")
         self.assertEqual(t.pid_of("keeper"), keeper)
         self.assertTrue(is_alive(keeper))
+        launcher = t.pid_of("launcher")
         self.assertEqual(t.dormouse("upgrade").returncode, 0)
         self.assertFalse(is_alive(keeper))
+        # not the father of a master that was adopted
+        self.assertEqual(t.pid_of("launcher"), launcher)
+        keeper = t.pid_of("keeper")
+        self.assertEqual(t.dormouse("stop", "--now").returncode, 0)
+        wait_for("the end of the keeper", lambda: not is_alive(keeper))
 
     def test_second_instance_is_refused(self):
         t = self.started()
