@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "imap/command.h"
@@ -255,6 +256,14 @@ int session_listen(struct session *s)
 
 /* ---- timers ---- */
 
+/* The client has spoken; what kept us from reading it was not its silence. */
+static bool input_waits(const struct session *s)
+{
+	int unread = 0;
+
+	return ioctl(stream_fd(s->stream), FIONREAD, &unread) == 0 && unread > 0;
+}
+
 static void sleep_due(void *ctx)
 {
 	struct session *s = ctx;
@@ -262,8 +271,9 @@ static void sleep_due(void *ctx)
 	uint64_t after = s->set->hibernate_after_ms;
 	const char *why;
 
-	if (quiet < after) {
-		loop_timer_set(s->loop, &s->sleep_timer, after - quiet, sleep_due, s);
+	if (quiet < after || input_waits(s)) {
+		loop_timer_set(s->loop, &s->sleep_timer, quiet < after ? after - quiet : after,
+			       sleep_due, s);
 		return;
 	}
 	why = hibernate_try(s);
