@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,7 +37,6 @@ const char *hibernate_refusal(struct session *s)
 	const char *why;
 	size_t len;
 	bool ended;
-	int unread = 0;
 
 	if (!s->set->hibernate && s->replace_by_ms == 0)
 		return "sleeping is switched off";
@@ -58,7 +56,7 @@ const char *hibernate_refusal(struct session *s)
 		return "not a TCP connection";
 	if (ended)
 		return "connection ended";
-	if (ioctl(stream_fd(s->stream), FIONREAD, &unread) < 0 || unread > 0)
+	if (session_input_waits(s))
 		return "input waiting";
 	if (s->holder == NULL || s->holder->fd < 0)
 		return "no imap-hibernate";

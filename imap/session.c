@@ -256,12 +256,11 @@ int session_listen(struct session *s)
 
 /* ---- timers ---- */
 
-/* The client has spoken; what kept us from reading it was not its silence. */
-static bool input_waits(const struct session *s)
+bool session_input_waits(const struct session *s)
 {
 	int unread = 0;
 
-	return ioctl(stream_fd(s->stream), FIONREAD, &unread) == 0 && unread > 0;
+	return ioctl(stream_fd(s->stream), FIONREAD, &unread) < 0 || unread > 0;
 }
 
 static void sleep_due(void *ctx)
@@ -271,7 +270,8 @@ static void sleep_due(void *ctx)
 	uint64_t after = s->set->hibernate_after_ms;
 	const char *why;
 
-	if (quiet < after || input_waits(s)) {
+	/* With input that nobody had the time to read yet it was not quiet. */
+	if (quiet < after || session_input_waits(s)) {
 		loop_timer_set(s->loop, &s->sleep_timer, quiet < after ? after - quiet : after,
 			       sleep_due, s);
 		return;

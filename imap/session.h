@@ -108,6 +108,8 @@ bool session_condstore(const struct session *s);	/* CONDSTORE or QRESYNC enabled
 void session_enable_condstore(struct session *s);
 /* Handles what is in the input buffer, and what layers keep. */
 void session_input(struct session *s);
+/* Has the client sent something that was not read yet? */
+bool session_input_waits(const struct session *s);
 /* The client's socket is readable: reads, and handles what was read. */
 void session_readable(struct session *s);
 /* Until the session ends. Returns when the process should exit. */

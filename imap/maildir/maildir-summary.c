@@ -292,25 +292,6 @@ static int summary_first(struct mailbox *box, enum summary what, uint32_t *uid_r
 	return rc;
 }
 
-/* One after the other, until one has not been seen. */
-static int rows_first_unseen(struct mailbox *box, uint32_t *uid_r)
-{
-	struct index *ix = &box->store->index;
-	sqlite3_stmt *st;
-	int step, rc = index_stmt(ix, SQL_MSG_FLAGS, &st);
-
-	if (rc)
-		return rc;
-	sqlite3_bind_int64(st, 1, box->row.box);
-	sqlite3_bind_int64(st, 2, 0);
-	while (!*uid_r && (step = sqlite3_step(st)) == SQLITE_ROW) {
-		if (is_in(SUM_UNSEEN, (uint32_t)sqlite3_column_int64(st, 1)))
-			*uid_r = (uint32_t)sqlite3_column_int64(st, 0);
-	}
-	sqlite3_reset(st);
-	return index_result(ix, step);
-}
-
 static int first_unseen(struct mailbox *box, uint32_t *uid_r)
 {
 	struct uidset unseen;
@@ -320,9 +301,8 @@ static int first_unseen(struct mailbox *box, uint32_t *uid_r)
 	*uid_r = 0;
 	if (rc || box->row.unseen == 0)
 		return rc;
-	if (box->row.messages < MAILBOX_LARGE)
-		return rows_first_unseen(box, uid_r);
-	rc = summary_first(box, SUM_UNSEEN, uid_r, &known);
+	if (box->row.messages >= MAILBOX_LARGE)
+		rc = summary_first(box, SUM_UNSEEN, uid_r, &known);
 	if (rc || known)
 		return rc;
 	uidset_init(&unseen);
