@@ -201,7 +201,7 @@ class Server:
         def up():
             if self.process.poll() is not None:
                 raise Failure("the server ended at start:\n" + self.tail())
-            return os.path.exists(ports) and self.ready()
+            return os.path.exists(ports) and self.recovered()
         self.wait(up, "the server to start")
         with open(ports) as f:
             for name, _, port in (line.split() for line in f):
