@@ -456,6 +456,64 @@ static void test_followers_agree_without_a_lasting_index(void)
 	followers_agree(true);
 }
 
+/* ---- an index that is not there ---- */
+
+/* Many connections of a client whose index was deleted come at once. */
+static void test_an_index_made_by_many_at_once_waits_for_nobody_in_vain(void)
+{
+	enum { MANY = 4, ROUNDS = 30 };
+
+	begin();
+	close_all();
+	for (int round = 0; round < ROUNDS; round++) {
+		pid_t pids[MANY];
+		int go[2];
+		char ch;
+
+		remove_index();
+		require(pipe(go) == 0);
+		for (int i = 0; i < MANY; i++) {
+			pids[i] = fork();
+			if (pids[i] == 0) {
+				close(go[1]);
+				if (read(go[0], &ch, 1) != 0)
+					_exit(2);
+				open_all();
+				_exit(mailbox_sync(box) != 0);
+			}
+		}
+		close(go[1]);
+		for (int i = 0; i < MANY; i++)
+			check_row(wait_for(pids[i]) == 0, i);
+		close(go[0]);
+	}
+	open_all();
+	end();
+}
+
+/* It may vanish at any moment, also while it is being opened. */
+static void test_an_index_deleted_again_and_again_is_no_error(void)
+{
+	uint64_t seed = unit_seed();
+	pid_t pid;
+
+	begin();
+	put_file("new/1700000000.M1P1.host", "x\n");
+	pid = fork();
+	if (pid == 0) {
+		for (;;) {
+			usleep((useconds_t)(unit_random(&seed) % 20000));
+			remove_index();
+		}
+	}
+	for (int i = 0; i < 400; i++)
+		check_row(mailbox_sync(box) == 0, i);
+	kill(pid, SIGKILL);
+	wait_for(pid);
+	check_str(box_uids(box), "1");
+	end();
+}
+
 /* ---- renames while the directory is read ---- */
 
 static void rename_for_ever(int files)
@@ -791,6 +849,8 @@ int main(void)
 		UNIT_TEST(test_kill_loses_nothing_acknowledged),
 		UNIT_TEST(test_followers_agree_in_the_end),
 		UNIT_TEST(test_followers_agree_without_a_lasting_index),
+		UNIT_TEST(test_an_index_made_by_many_at_once_waits_for_nobody_in_vain),
+		UNIT_TEST(test_an_index_deleted_again_and_again_is_no_error),
 		UNIT_TEST(test_renames_in_mid_scan_are_no_expunges),
 		UNIT_TEST(test_list_is_compacted),
 		UNIT_TEST(test_next_uid_outlives_compaction),

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 
@@ -24,6 +25,7 @@
 #define INDEX_SCHEMA_UNCACHED	1	/* without the table cache */
 #define INDEX_BUSY_MS		10000	/* a bulk change of another session */
 #define INDEX_SOON_MS		20
+#define INDEX_LOOK_MS		2	/* where SQLite does not wait by itself */
 #define INDEX_WAL_PAGES_MAX	1000	/* 4 MB, SQLite's own default */
 #define INDEX_WAL_PAGES_BULK	4000	/* seconds of writing, each page often */
 #define INDEX_WAL_PAGES_LEFT	64	/* the next open reads them in 0.1 ms */
@@ -184,6 +186,15 @@ void index_deinit(struct index *ix)
 	ix->path = NULL;
 }
 
+/* Deleted, or another one is there under its name. */
+static bool index_moved(struct index *ix)
+{
+	int moved = 0;
+
+	return sqlite3_file_control(ix->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
+	       moved;
+}
+
 int index_result(struct index *ix, int rc)
 {
 	switch (rc & 0xff) {
@@ -204,12 +215,18 @@ int index_result(struct index *ix, int rc)
 	case SQLITE_SCHEMA:
 	case SQLITE_CONSTRAINT:	/* counts and rows that contradict each other */
 	case SQLITE_MISMATCH:
+		/* What was deleted around us looks damaged, but another may be whole. */
+		if (ix->db && index_moved(ix))
+			return -EUCLEAN;
 		if (!ix->damaged)
 			log_error("index-damaged", "file=%s error=%s", log_str(ix->path),
 				  log_str(ix->db ? sqlite3_errmsg(ix->db) : sqlite3_errstr(rc)));
 		ix->damaged = true;
 		return -EUCLEAN;
 	default:
+		/* Its name or its log's was looked for and not found. */
+		if (ix->db && index_moved(ix))
+			return -EUCLEAN;
 		log_error("index-error", "file=%s code=%d errno=%d error=%s", log_str(ix->path),
 			  rc, ix->db ? sqlite3_system_errno(ix->db) : 0,
 			  log_str(ix->db ? sqlite3_errmsg(ix->db) : sqlite3_errstr(rc)));
@@ -257,9 +274,21 @@ static int check_schema(struct index *ix)
 	return version == 0 ? 1 : index_result(ix, SQLITE_CORRUPT);
 }
 
+/* To make a database one with a log takes the whole of it, and SQLite asks for that
+ * without waiting: not to be had while another process does the same. */
+static int create_log(struct index *ix)
+{
+	uint64_t end = clock_ms() + (ix->preparing ? INDEX_SOON_MS : INDEX_BUSY_MS);
+	int rc;
+
+	while ((rc = exec(ix, "PRAGMA journal_mode = WAL")) == MAILBOX_E_BUSY && clock_ms() < end)
+		usleep(INDEX_LOOK_MS * 1000);
+	return rc;
+}
+
 static int create_schema(struct index *ix)
 {
-	int lacks, rc = exec(ix, "PRAGMA journal_mode = WAL");
+	int lacks, rc = create_log(ix);
 
 	if (rc == 0)
 		rc = exec(ix, "BEGIN IMMEDIATE");
@@ -313,7 +342,7 @@ static int index_open(struct index *ix)
 	return rc;
 }
 
-/* A damaged database is put aside, unless somebody did that already. */
+/* A damaged database is put aside. */
 static void index_discard(struct index *ix)
 {
 	static const char *const suffix[] = { "-wal", "-shm", "" };
@@ -331,12 +360,11 @@ static void index_discard(struct index *ix)
 
 int index_check(struct index *ix)
 {
-	int moved = 0, rc = 0;
+	bool moved;
+	int rc = 0;
 
 	assert(!ix->in_transaction);
-	if (ix->db && sqlite3_file_control(ix->db, "main", SQLITE_FCNTL_HAS_MOVED,
-					   &moved) != SQLITE_OK)
-		moved = 1;
+	moved = ix->db && index_moved(ix);
 	if (ix->db && (moved || ix->damaged)) {
 		index_close(ix);
 		if (!moved)
@@ -346,7 +374,8 @@ int index_check(struct index *ix)
 		rc = index_open(ix);
 		if (rc != -EUCLEAN)
 			break;
-		index_discard(ix);
+		if (ix->damaged)
+			index_discard(ix);
 	}
 	return rc == -EUCLEAN ? -EIO : rc;
 }

@@ -8,7 +8,7 @@
  * what only is here (expunge history, cached sizes) may be lost.
  *
  * Functions return 0, -errno or a positive enum mailbox_error; -EUCLEAN says
- * that the database was found damaged: end the transaction, index_check() and
+ * that the database is damaged or was deleted: end the transaction, index_check() and
  * try once more. */
 #include <stdbool.h>
 #include <stddef.h>
