@@ -98,7 +98,7 @@ static bool is_unchanged(struct holder *h, uint32_t slot)
 		return false;
 	if (!(flags & SLEEP_SELECTED))
 		return true;
-	return watch_subscribed(&h->sleepers[slot].sub) && !watch_pending(&h->watches);
+	return watch_subscribed(&h->sleepers[slot].sub);
 }
 
 /* Step 8. 0; -EAGAIN: the queue is full; or -errno. */
@@ -110,6 +110,9 @@ static int handback_send(struct holder *h, uint32_t slot)
 	struct conn *c;
 	int ret;
 
+	/* What is known until now, and no more than that: when many wake, their watches go,
+	   and each that goes is an event, too. */
+	watch_drain(&h->watches);
 	table_read(h->table, slot, &e);
 	ret = packet_build(h, &e, cause, table_tries(h->table, slot), is_unchanged(h, slot));
 	if (ret < 0)

@@ -296,13 +296,6 @@ static void watch_end(struct watch_set *ws, uint32_t i)
 
 /* ---- subscribers ---- */
 
-bool watch_pending(const struct watch_set *ws)
-{
-	int unread = 0;
-
-	return ioctl(ws->fd, FIONREAD, &unread) < 0 || unread > 0;
-}
-
 bool watch_subscribed(const struct watch_sub *sub)
 {
 	for (unsigned k = 0; k < SLEEPER_WATCHES; k++) {

@@ -59,9 +59,6 @@ static inline void watch_sub_init(struct watch_sub *sub)
 	for (unsigned k = 0; k < SLEEPER_WATCHES; k++)
 		sub->watch[k] = sub->next[k] = sub->prev[k] = NONE;
 }
-/* Are there events that nobody has looked at yet? What had happened when this
- * is asked has its event there. */
-bool watch_pending(const struct watch_set *ws);
 bool watch_subscribed(const struct watch_sub *sub);
 /* What a subscriber wants to be told of. The descriptors stay the caller's. */
 struct watch_wish {

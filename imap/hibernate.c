@@ -156,6 +156,9 @@ static int state_of_view(struct session *s, struct session_state *st)
 	struct buf coded;
 	int ret;
 
+	/* The view file, if there is one, is the one that it had. */
+	if (s->unrestored != NULL)
+		return session_state_copy_mailbox(st, s->unrestored);
 	if (s->box == NULL)
 		return 0;
 	st->selected = true;
@@ -285,7 +288,7 @@ static struct ipc_out *sleep_message(struct session *s, const struct buf *sealed
 		return NULL;
 	if (s->idle_tag != NULL)
 		flags |= SLEEP_IDLE;
-	if (s->box != NULL)
+	if (s->box != NULL || s->unrestored != NULL)
 		flags |= SLEEP_SELECTED;
 	if (s->box != NULL && s->holder->blind)
 		flags |= SLEEP_POLL;
@@ -303,7 +306,7 @@ static struct ipc_out *sleep_message(struct session *s, const struct buf *sealed
 	ipc_out_str(out, s->ticket.user);
 	ipc_out_str(out, session_remote(s));
 	ipc_out_u64(out, s->login_time);
-	ipc_out_str(out, s->box != NULL ? mailbox_name(s->box) : "");
+	ipc_out_str(out, session_mailbox_name(s));
 	ipc_out_bin(out, s->ticket_packed, s->ticket_len);
 	ipc_out_bin(out, sealed->data, sealed->len);
 	ipc_out_fd(out, stream_fd(s->stream));
@@ -316,11 +319,11 @@ static void sleep_done(struct session *s, const char *how)
 	log_info("sleep", "id=%016llx user=%s mailbox=%s idle=%s uidnext=%u quiet_ms=%llu "
 		 "how=%s security=%s",
 		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
-		 log_str(s->box != NULL ? mailbox_name(s->box) : ""),
-		 s->idle_tag != NULL ? "yes" : "no", s->view.uidnext,
+		 log_str(session_mailbox_name(s)), s->idle_tag != NULL ? "yes" : "no",
+		 s->unrestored != NULL ? s->unrestored->uidnext : s->view.uidnext,
 		 (unsigned long long)(clock_ms() - s->last_activity_ms), how,
 		 log_str(layers_name(s)));
-	if (s->store != NULL)
+	if (s->store != NULL && s->unrestored == NULL)
 		view_file_forget(mail_store_index_dir(s->store), s->ticket.sid, s->sleeps + 1);
 	mailbox_close(&s->box);
 	mail_store_close(&s->store);
@@ -478,7 +481,9 @@ static const char *sleep_attempt(struct session *s)
 
 	if (why != NULL)
 		return why;
-	if (session_mailbox(s) != 0)
+	/* Whoever was woken, did not need its mailbox and is told nothing of it goes back
+	   as it came. Unwatched, so the next wake compares: the holder counts that as a change. */
+	if (s->idle_tag != NULL && session_mailbox(s) != 0)
 		return "mailbox cannot be restored";
 	why = compare_and_tell(s);
 	if (why != NULL)

@@ -204,8 +204,7 @@ void holder_link_hello(struct holder_link *l)
 	ipc_out_str(out, s->ticket.user);
 	ipc_out_str(out, session_remote(s));
 	ipc_out_u64(out, s->login_time);
-	ipc_out_str(out, s->unrestored != NULL ? s->unrestored->mailbox :
-		    s->box != NULL ? mailbox_name(s->box) : "");
+	ipc_out_str(out, session_mailbox_name(s));
 	ipc_out_bool(out, s->idle_tag != NULL);
 	ipc_out_u64(out, layers_security(s));
 	(void)link_send(l, &out);

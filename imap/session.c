@@ -390,7 +390,7 @@ static void session_report(void *ctx, int signo)
 	log_info("report", "id=%016llx user=%s mailbox=%s idle=%s lock_owner=%d generation=%llu "
 		 "written=%llu consumed=%llu pending=%zu holder=%s quiet_ms=%llu",
 		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
-		 log_str(s->box != NULL ? mailbox_name(s->box) : ""),
+		 log_str(session_mailbox_name(s)),
 		 s->idle_tag != NULL ? "yes" : "no", fence_owner(stream_fd(s->stream)),
 		 (unsigned long long)(s->holder != NULL ? s->holder->generation : 0),
 		 (unsigned long long)now.written, (unsigned long long)now.consumed,

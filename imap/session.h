@@ -54,7 +54,8 @@ struct session {
 	/* mail */
 	struct mail_store *store;	/* NULL until first used: session_store() */
 	struct mailbox *box;		/* NULL: nothing selected, or see below */
-	struct session_state *unrestored;	/* woken, and nobody has needed the mailbox yet */
+	struct session_state *unrestored;	/* woken, and nobody has needed the mailbox yet:
+						   the state that has it, `selected` */
 	struct view view;
 	bool readonly;
 	struct buf carried;		/* state of a later version: goes back to sleep with us */
@@ -92,6 +93,8 @@ int session_store(struct session *s, struct mail_store **store_r);
  * 0; else a mailbox error or -errno, and either BYE was said (s->logout) or it
  * may be tried again. */
 int session_mailbox(struct session *s);
+/* Of the selected mailbox, restored or not; "" if none is selected. */
+const char *session_mailbox_name(const struct session *s);
 /* Ends the session after what is written now: `* BYE text`. reason is for the log. */
 void session_bye(struct session *s, const char *code, const char *text, const char *reason);
 /* Closes the selected mailbox, if any (no expunge); tells `* OK [CLOSED]` if tell_closed (RFC 7162 3.2.11). */

@@ -36,6 +36,7 @@
 
 /* Should the one that a packet woke die before it reads: the others look too. */
 #define QUEUE_LOOK_MS	5000
+#define WARM_DELAY_MS	2
 
 static uint8_t boot_id[16];	/* read once, before waiting */
 static uint8_t packet[IPC_MESSAGE_MAX + TICKET_MAX_BYTES];
@@ -470,7 +471,7 @@ static void wake_go_on(struct session *s, struct job *job)
 	(void)fault("wake-taken");
 	log_info("wake", "id=%016llx user=%s mailbox=%s cause=%s told=%llu took_us=%llu",
 		 (unsigned long long)s->ticket.sid, log_str(s->ticket.user),
-		 log_str(s->box != NULL ? mailbox_name(s->box) : ""),
+		 log_str(session_mailbox_name(s)),
 		 wake_cause_name(job->cause),
 		 (unsigned long long)(stream_bytes_out(s->stream) - out),
 		 (unsigned long long)(clock_us() - job->started_us));
@@ -693,16 +694,6 @@ static void warm_up(const struct ticket_key *key)
 	mail_store_warm();
 }
 
-static bool work_waits(const struct spare *sp)
-{
-	struct pollfd p[] = {
-		{ .fd = sp->wake_fd, .events = POLLIN },
-		{ .fd = sp->login_fd, .events = POLLIN },
-	};
-
-	return poll(p, 2, 0) > 0;
-}
-
 static int queue_add(int epoll_fd, int fd, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.fd = fd };
@@ -734,6 +725,7 @@ static int queues_watch(struct spare *sp)
 void spare_run(struct spare *sp)
 {
 	struct ticket_key key;
+	bool warm = false;
 
 	if (ticket_key_read(sp->key_fd, &key) < 0 || sandbox_basics() < 0 ||
 	    sandbox_drop_bounding() < 0 || keep_becoming() < 0 || sandbox_seccomp(SANDBOX_IMAP) < 0) {
@@ -742,11 +734,6 @@ void spare_run(struct spare *sp)
 	}
 	fd_close(&sp->key_fd);
 	(void)ticket_boot_id(boot_id);
-	/* In a storm the work that waits comes first. */
-	if (!work_waits(sp)) {
-		warm_up(&key);
-		warm_up_layers(sp->crypto);
-	}
 	sp->queues_fd = queues_watch(sp);
 	if (sp->queues_fd < 0) {
 		log_error("spare", "reason=%s", log_str(strerror(-sp->queues_fd)));
@@ -754,10 +741,16 @@ void spare_run(struct spare *sp)
 	}
 	for (;;) {
 		struct epoll_event ev;
-		int n = epoll_wait(sp->queues_fd, &ev, 1, QUEUE_LOOK_MS);
+		int n = epoll_wait(sp->queues_fd, &ev, 1, warm ? QUEUE_LOOK_MS : WARM_DELAY_MS);
 
 		if (n < 0 && errno != EINTR)
 			_exit(EXIT_FAILURE);
+		/* In a storm there is work before that, and it is done cold. */
+		if (n == 0 && !warm) {
+			warm_up(&key);
+			warm_up_layers(sp->crypto);
+			warm = true;
+		}
 		if (n <= 0)
 			continue;
 		/* The zygote is gone: so is who would count us. */

@@ -59,6 +59,7 @@ static int restore_uids(struct session *s, struct session_state *st)
 		return uidset_copy(&s->view.uids, &st->uids);
 	ret = view_file_read(mail_store_index_dir(s->store), st->view_file,
 			     st->view_file_bytes, s->ticket.sid, &s->key, &s->view.uids);
+	free(s->view_file);
 	s->view_file = steal(&st->view_file);
 	if (ret == -ENOENT || ret == -EBADMSG)
 		return WAKE_E_VIEW_LOST;
@@ -172,6 +173,13 @@ int session_mailbox(struct session *s)
 	if (ret != 0)
 		session_bye(s, NULL, bye, bye);
 	return ret;
+}
+
+const char *session_mailbox_name(const struct session *s)
+{
+	if (s->unrestored != NULL)
+		return s->unrestored->mailbox;
+	return s->box != NULL ? mailbox_name(s->box) : "";
 }
 
 int wake_restore(struct session *s, struct session_state *st, bool later,

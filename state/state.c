@@ -54,6 +54,36 @@ void session_state_deinit(struct session_state *s)
 	session_state_init(s);
 }
 
+static int string_copy(char **to, const char *from)
+{
+	*to = from ? strdup(from) : NULL;
+	return from && !*to ? -ENOMEM : 0;
+}
+
+int session_state_copy_mailbox(struct session_state *to, const struct session_state *from)
+{
+	to->selected = from->selected;
+	to->readonly = from->readonly;
+	memcpy(to->mailbox_id, from->mailbox_id, sizeof(to->mailbox_id));
+	to->uidvalidity = from->uidvalidity;
+	to->uidnext = from->uidnext;
+	to->told_modseq = from->told_modseq;
+	to->exists = from->exists;
+	to->view_file_bytes = from->view_file_bytes;
+	to->has_saved_search = from->has_saved_search;
+	to->keywords_told = from->keywords_told;
+	to->keywords_hash = from->keywords_hash;
+	if (string_copy(&to->mailbox, from->mailbox) < 0 ||
+	    string_copy(&to->view_file, from->view_file) < 0 ||
+	    uidset_copy(&to->uids, &from->uids) < 0 ||
+	    uidset_copy(&to->recent, &from->recent) < 0 ||
+	    uidset_copy(&to->pending, &from->pending) < 0 ||
+	    uidset_copy(&to->expunged, &from->expunged) < 0 ||
+	    uidset_copy(&to->saved_search, &from->saved_search) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
 static bool string_fits(const char *s, size_t min, size_t max)
 {
 	return !s || (strlen(s) >= min && strlen(s) <= max);

@@ -72,6 +72,8 @@ enum state_error {
 void session_state_init(struct session_state *s);
 /* Frees and wipes everything (input and tls are secrets). */
 void session_state_deinit(struct session_state *s);
+/* The mailbox and what the client knows of it, as `from` has them; *to has none. 0, -ENOMEM. */
+int session_state_copy_mailbox(struct session_state *to, const struct session_state *from);
 /* Appends the pack to out. 0, STATE_E_TOO_LARGE, -ENOMEM. Deterministic. Default values are left
  * out, so that a small session packs small (a phone in IDLE: about 100 bytes). */
 int session_state_pack(const struct session_state *s, struct buf *out);

@@ -179,11 +179,12 @@ def upgrading(world, w, point, action, idle):
 
 
 def upgrading_awake(world, w, point, action, idle):
+    # Armed first: on a busy machine it may be asleep before the upgrade is asked for.
+    world.arm(point, action)
     if idle:
         w.client.idle()
     else:
         w.noop(False)
-    world.arm(point, action)
     try:
         world.ctl("upgrade")
     except OSError:

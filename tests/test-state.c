@@ -301,6 +301,52 @@ static int unpack_says(const void *data, size_t len)
 	return ret;
 }
 
+/* ---- a mailbox goes back as it came ---- */
+
+static char *copy_string(const char *s)
+{
+	return s ? strdup(s) : NULL;
+}
+
+static void test_state_copies_the_mailbox_and_nothing_else(void)
+{
+	uint64_t seed = unit_seed();
+	struct session_state s, copy;
+
+	for (size_t i = 0; i < 500; i++) {
+		state_random(&seed, &s);
+		session_state_init(&copy);
+		check_row(session_state_copy_mailbox(&copy, &s) == 0, i);
+		/* What it must not have taken along, and then it is the same. */
+		check_row(copy.sid == 0 && copy.tls.len == 0 && copy.input.len == 0 &&
+			  !copy.idle_tag && !copy.remote_ip, i);
+		copy.remote_ip = copy_string(s.remote_ip);
+		copy.local_ip = copy_string(s.local_ip);
+		copy.idle_tag = copy_string(s.idle_tag);
+		copy.sid = s.sid;
+		copy.fence = s.fence;
+		copy.n_keepalives = s.n_keepalives;
+		memcpy(copy.keepalive_len, s.keepalive_len, sizeof(copy.keepalive_len));
+		copy.remote_port = s.remote_port;
+		copy.local_port = s.local_port;
+		copy.login_time = s.login_time;
+		copy.bytes_in = s.bytes_in;
+		copy.bytes_out = s.bytes_out;
+		copy.commands = s.commands;
+		copy.sleeps = s.sleeps;
+		copy.enabled = s.enabled;
+		copy.capabilities = s.capabilities;
+		buf_append(&copy.input, s.input.data, s.input.len);
+		buf_append(&copy.tls, s.tls.data, s.tls.len);
+		buf_append(&copy.compress, s.compress.data, s.compress.len);
+		buf_append(&copy.notify, s.notify.data, s.notify.len);
+		buf_append(&copy.unknown, s.unknown.data, s.unknown.len);
+		check_row(same_state(&copy, &s), i);
+		session_state_deinit(&copy);
+		session_state_deinit(&s);
+	}
+}
+
 /* ---- what was packed comes back ---- */
 
 static void check_round_trip(const struct session_state *s, size_t row)
@@ -994,6 +1040,7 @@ static void test_state_errors_have_texts(void)
 int main(int argc, char **argv)
 {
 	static const struct unit_test tests[] = {
+		UNIT_TEST(test_state_copies_the_mailbox_and_nothing_else),
 		UNIT_TEST(test_state_comes_back_as_it_was),
 		UNIT_TEST(test_state_of_a_phone_in_idle_is_small),
 		UNIT_TEST(test_state_with_defaults_is_its_id),
