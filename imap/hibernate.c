@@ -254,11 +254,6 @@ static int state_make(struct session *s, struct buf *sealed, struct fence_counts
 	if (ret == 0)
 		ret = seal_close(&s->key, s->ticket_packed, s->ticket_len, plain.data,
 				 plain.len, sealed);
-	if (ret == 0) {
-		free(s->view_file);
-		s->view_file = st.view_file;
-		st.view_file = NULL;
-	}
 	session_state_deinit(&st);
 	buf_wipe(&plain);
 	return ret > 0 ? -EMSGSIZE : ret;

@@ -83,7 +83,6 @@ struct session {
 	bool logout;			/* the tagged OK of LOGOUT is written: end */
 	bool dead;			/* the stream failed or the client left */
 	const char *end_reason;		/* for the log line */
-	char *view_file;		/* of the last sleep, in the index directory; NULL none */
 };
 
 /* The mail store, opened when first needed. 0 or mailbox error. */

@@ -59,8 +59,6 @@ static int restore_uids(struct session *s, struct session_state *st)
 		return uidset_copy(&s->view.uids, &st->uids);
 	ret = view_file_read(mail_store_index_dir(s->store), st->view_file,
 			     st->view_file_bytes, s->ticket.sid, &s->key, &s->view.uids);
-	free(s->view_file);
-	s->view_file = steal(&st->view_file);
 	if (ret == -ENOENT || ret == -EBADMSG)
 		return WAKE_E_VIEW_LOST;
 	return ret;

@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "imap/maildir/maildir-export.h"
@@ -514,6 +515,33 @@ static void test_an_index_deleted_again_and_again_is_no_error(void)
 	end();
 }
 
+/* One that cannot be opened is said in the log, once a try and with its reason. */
+static void test_an_index_that_cannot_be_opened_is_logged(void)
+{
+	char path[3 * PATH_MAX], text[4096];
+	int saved = dup(STDERR_FILENO), log = memfd_create("log", 0), lines = 0;
+	ssize_t n;
+
+	begin();
+	close_all();
+	remove_index();
+	snprintf(path, sizeof(path), "%s/index.db", index_dir);
+	require(mkdir(path, 0700) == 0);
+	store = store_new();
+	require(dup2(log, STDERR_FILENO) >= 0);
+	check(mailbox_open(store, "INBOX", &box) != 0 || mailbox_sync(box) != 0);
+	dup2(saved, STDERR_FILENO);
+	n = pread(log, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	for (char *at = text; (at = strstr(at, "index-error file=")) != NULL; at++)
+		lines++;
+	check(lines == 1 && strstr(text, "code=14"));	/* SQLITE_CANTOPEN */
+	require(rmdir(path) == 0);
+	close(log);
+	close(saved);
+	end();
+}
+
 /* ---- renames while the directory is read ---- */
 
 static void rename_for_ever(int files)
@@ -851,6 +879,7 @@ int main(void)
 		UNIT_TEST(test_followers_agree_without_a_lasting_index),
 		UNIT_TEST(test_an_index_made_by_many_at_once_waits_for_nobody_in_vain),
 		UNIT_TEST(test_an_index_deleted_again_and_again_is_no_error),
+		UNIT_TEST(test_an_index_that_cannot_be_opened_is_logged),
 		UNIT_TEST(test_renames_in_mid_scan_are_no_expunges),
 		UNIT_TEST(test_list_is_compacted),
 		UNIT_TEST(test_next_uid_outlives_compaction),

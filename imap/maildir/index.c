@@ -186,13 +186,15 @@ void index_deinit(struct index *ix)
 	ix->path = NULL;
 }
 
-/* Deleted, or another one is there under its name. */
-static bool index_moved(struct index *ix)
+/* 1: deleted, or another one is there under its name; 0; or -EIO: it cannot say, since
+ * it was never opened. */
+static int index_moved(struct index *ix)
 {
 	int moved = 0;
 
-	return sqlite3_file_control(ix->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
-	       moved;
+	if (sqlite3_file_control(ix->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK)
+		return -EIO;
+	return moved != 0;
 }
 
 int index_result(struct index *ix, int rc)
@@ -216,7 +218,7 @@ int index_result(struct index *ix, int rc)
 	case SQLITE_CONSTRAINT:	/* counts and rows that contradict each other */
 	case SQLITE_MISMATCH:
 		/* What was deleted around us looks damaged, but another may be whole. */
-		if (ix->db && index_moved(ix))
+		if (ix->db && index_moved(ix) == 1)
 			return -EUCLEAN;
 		if (!ix->damaged)
 			log_error("index-damaged", "file=%s error=%s", log_str(ix->path),
@@ -225,7 +227,7 @@ int index_result(struct index *ix, int rc)
 		return -EUCLEAN;
 	default:
 		/* Its name or its log's was looked for and not found. */
-		if (ix->db && index_moved(ix))
+		if (ix->db && index_moved(ix) == 1)
 			return -EUCLEAN;
 		log_error("index-error", "file=%s code=%d errno=%d error=%s", log_str(ix->path),
 			  rc, ix->db ? sqlite3_system_errno(ix->db) : 0,
@@ -364,7 +366,7 @@ int index_check(struct index *ix)
 	int rc = 0;
 
 	assert(!ix->in_transaction);
-	moved = ix->db && index_moved(ix);
+	moved = ix->db && index_moved(ix) != 0;
 	if (ix->db && (moved || ix->damaged)) {
 		index_close(ix);
 		if (!moved)

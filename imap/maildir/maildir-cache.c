@@ -98,9 +98,7 @@ static int entry_write(struct mailbox *box, const struct cache_entry *e)
 	return rc;
 }
 
-/* The index may be another one by now, or have the mailbox no more: then its
- * row's number says nothing. */
-static int row_is_ours(struct mailbox *box)
+int box_row_is_ours(struct mailbox *box)
 {
 	struct box_row row;
 	int rc = index_box_get(&box->store->index, box->id, &row);
@@ -120,7 +118,7 @@ int mailbox_cache_flush(struct mailbox *box)
 		return 0;
 	rc = index_begin_soon(ix);
 	if (rc == 0)
-		rc = row_is_ours(box);
+		rc = box_row_is_ours(box);
 	for (size_t i = 0; rc == 0 && i < g->n; i++)
 		rc = entry_write(box, &g->entries[i]);
 	if (rc == 0)
@@ -154,23 +152,27 @@ static bool is_gathered(const struct mailbox *box, const struct uidset *set, int
 	return false;
 }
 
-static int range_get(struct mailbox *box, const struct uid_range *range, enum mail_cache what,
+/* What was given to fn is no more in *range. */
+static int range_get(struct mailbox *box, struct uid_range *range, enum mail_cache what,
 		     int (*fn)(void *ctx, uint32_t uid, const void *data, size_t len), void *ctx)
 {
 	struct index *ix = &box->store->index;
 	sqlite3_stmt *st;
-	int step, answer = 0, rc = index_stmt(ix, SQL_CACHE_RANGE, &st);
+	int step, answer = 0, rc = box_check(box);
 
+	if (rc == 0)
+		rc = index_stmt(ix, SQL_CACHE_RANGE, &st);
 	if (rc)
 		return rc;
 	sqlite3_bind_int64(st, 1, index_cache_key(box->row.box, what, range->first));
 	sqlite3_bind_int64(st, 2, index_cache_key(box->row.box, what, range->last));
 	while (answer == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
 		const void *data = sqlite3_column_blob(st, 1);
+		uint32_t uid = (uint32_t)sqlite3_column_int64(st, 0);
 
 		if (data)
-			answer = fn(ctx, (uint32_t)sqlite3_column_int64(st, 0), data,
-				    (size_t)sqlite3_column_bytes(st, 1));
+			answer = fn(ctx, uid, data, (size_t)sqlite3_column_bytes(st, 1));
+		range->first = uid + 1;
 	}
 	sqlite3_reset(st);
 	return answer ? answer : index_result(ix, step);
@@ -184,7 +186,10 @@ int mailbox_cache_rows(struct mailbox *box, const struct uidset *set, enum mail_
 	if (is_gathered(box, set, (int)what))
 		mailbox_cache_flush(box);
 	BOX_RETRY(rc, box_load(box));
-	for (size_t i = 0; rc == 0 && i < set->count; i++)
-		rc = range_get(box, &set->ranges[i], what, fn, ctx);
-	return rc == -EUCLEAN ? -EIO : rc;
+	for (size_t i = 0; rc == 0 && i < set->count; i++) {
+		struct uid_range range = set->ranges[i];
+
+		BOX_RETRY(rc, range_get(box, &range, what, fn, ctx));
+	}
+	return rc;
 }

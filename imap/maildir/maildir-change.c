@@ -463,3 +463,11 @@ int box_load(struct mailbox *box)
 	box->row_opened = ix->opened;
 	return 0;
 }
+
+int box_check(struct mailbox *box)
+{
+	struct index *ix = &box->store->index;
+	int rc = index_check(ix);
+
+	return rc == 0 && box->row_opened != ix->opened ? box_load(box) : rc;
+}

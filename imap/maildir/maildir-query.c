@@ -56,7 +56,7 @@ static int size_sum(struct mailbox *box, uint64_t *size_r)
 	}
 	uidset_deinit(&unknown);
 	if (rc == 0)
-		rc = index_check(ix);
+		rc = box_check(box);
 	if (rc == 0)
 		rc = index_stmt(ix, SQL_MSG_SIZE_SUM, &st);
 	if (rc)
@@ -226,11 +226,11 @@ struct row_window {
 };
 
 /* Messages from first on, and up to *last_r all that there are of both kinds. */
-static int window_get(struct mailbox *box, uint32_t first, uint32_t last, bool expunged,
-		      struct row_window *w, uint32_t *last_r)
+static int window_look(struct mailbox *box, uint32_t first, uint32_t last, bool expunged,
+		       struct row_window *w, uint32_t *last_r)
 {
 	struct index *ix = &box->store->index;
-	int rc = index_check(ix);
+	int rc = box_check(box);
 
 	w->gone.n = 0;
 	if (rc == 0)
@@ -245,6 +245,15 @@ static int window_get(struct mailbox *box, uint32_t first, uint32_t last, bool e
 		last = w->gone.rows[w->gone.n - 1].uid;
 	*last_r = last;
 	return 0;
+}
+
+static int window_get(struct mailbox *box, uint32_t first, uint32_t last, bool expunged,
+		      struct row_window *w, uint32_t *last_r)
+{
+	int rc;
+
+	BOX_RETRY(rc, window_look(box, first, last, expunged, w, last_r));
+	return rc;
 }
 
 /* Is it one of those asked for? UIDs come ascending. */
@@ -323,7 +332,7 @@ int mailbox_rows(struct mailbox *box, const struct uidset *set, bool with_expung
 	w->ctx = ctx;
 	rc = rows_in_set(box, with_expunged, w);
 	free(w);
-	return rc == -EUCLEAN ? -EIO : rc;
+	return rc;
 }
 
 static int row_get(struct mailbox *box, uint32_t uid, struct mail_row *row_r)

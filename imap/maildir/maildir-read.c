@@ -294,6 +294,8 @@ static void sizes_keep(struct mail_reader *r)
 	int rc = index_begin_soon(ix);
 
 	if (rc == 0)
+		rc = box_row_is_ours(r->box);
+	if (rc == 0)
 		rc = index_msg_sizes(ix, r->box->row.box, r->uid, r->size, r->header_size);
 	if (rc == 0)
 		rc = index_commit(ix);

@@ -50,7 +50,7 @@ struct mailbox {
 	ino_t list_ino;
 	uint64_t list_generation;
 	struct box_row row;		/* as of the last look */
-	uint64_t row_opened;		/* index.opened at that time */
+	uint64_t row_opened;		/* index.opened at that time: box_check() */
 	struct keyword *keywords;
 	const char **keyword_names;
 	size_t n_keywords, keywords_cap;
@@ -197,6 +197,9 @@ int change_keyword(struct change *c, const char *name, uint32_t *n_r);
 bool boot_is_now(int64_t boot);
 /* Row for reading; syncs if the index does not know the mailbox. */
 int box_load(struct mailbox *box);
+/* Before statements that go by row.box: the index may be another one by now, where that
+ * number is another mailbox's. Then as box_load(). */
+int box_check(struct mailbox *box);
 /* A function that ran into a damaged index is run once more. */
 #define BOX_TRIES	8	/* somebody may delete it again and again */
 #define BOX_RETRY(rc, call) \
@@ -210,6 +213,9 @@ int box_load(struct mailbox *box);
 	} while (0)
 
 /* ---- what is computed of messages (maildir-cache.c) ---- */
+/* In a transaction, which keeps the index that it has: MAILBOX_E_GONE if row.box is not this
+ * mailbox's number there. */
+int box_row_is_ours(struct mailbox *box);
 /* As mailbox_cache_put(). */
 void cache_put_sizes(struct mailbox *box, uint32_t uid, int64_t size, int64_t header_size);
 void cache_close(struct mailbox *box);
